@@ -1,0 +1,2 @@
+//! roundel
+fn main() {}
