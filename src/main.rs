@@ -1,2 +1,45 @@
-//! roundel
-fn main() {}
+//! Arguments become a configuration, the configuration runs, and how that ended is the exit code:
+//! 0 stopped as asked, 1 could not run, 2 asked for what cannot be.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where people are spoken to"
+)]
+
+use std::process::ExitCode;
+
+use roundel::cli::{self, Request};
+use roundel::config::Config;
+use roundel::server::{self, RunError};
+use simple_logger::SimpleLogger;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Request::Run(config)) => run(&config),
+        Ok(Request::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => fail(&text, 2),
+    }
+}
+
+fn run(config: &Config) -> ExitCode {
+    if SimpleLogger::new()
+        .with_level(config.log_level)
+        .init()
+        .is_err()
+    {
+        return fail("the log cannot be started", 1);
+    }
+    match server::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
+        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+    }
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    eprintln!("roundel: {text}");
+    ExitCode::from(code)
+}

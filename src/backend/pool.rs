@@ -1,0 +1,133 @@
+//! The connections of one backend that are free, and the requests that wait for one.
+//!
+//! Knows nothing of sockets: a connection and a request are keys. Invariants: a key is idle at most
+//! once; a connection that becomes usable goes to the oldest waiter before it may rest; there are
+//! never more connects on their way than requests that wait for them.
+
+use std::collections::VecDeque;
+
+use crate::key::Key;
+
+/// The connections of one backend.
+#[derive(Default, Debug)]
+pub struct Pool {
+    /// Free connections; the last was used last and is taken first, so that what is superfluous
+    /// grows old and goes.
+    idle: Vec<Key>,
+    /// Clients whose request waits, oldest first.
+    waiters: VecDeque<Key>,
+    /// Connects on their way.
+    connecting: usize,
+}
+
+impl Pool {
+    /// Takes the connection that was used last.
+    pub fn take_idle(&mut self) -> Option<Key> {
+        self.idle.pop()
+    }
+
+    /// Lets a connection rest. Above the limit the oldest has to go: its key is given back.
+    #[must_use]
+    pub fn put_idle(&mut self, upstream: Key, count_max: usize) -> Option<Key> {
+        self.idle.push(upstream);
+        (self.idle.len() > count_max).then(|| self.idle.remove(0))
+    }
+
+    /// Forgets a connection that ended while it was idle.
+    pub fn remove_idle(&mut self, upstream: Key) {
+        // Those that end by themselves have mostly waited long: they are in front.
+        if let Some(place) = self.idle.iter().position(|key| *key == upstream) {
+            self.idle.remove(place);
+        }
+    }
+
+    /// Takes all free connections.
+    pub fn take_all_idle(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.idle)
+    }
+
+    /// How many connections are free.
+    #[must_use]
+    pub fn idle_count(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// A request waits from now on.
+    pub fn wait(&mut self, client: Key) {
+        self.waiters.push_back(client);
+    }
+
+    /// The request that has waited longest, which then waits no more.
+    pub fn next_waiter(&mut self) -> Option<Key> {
+        self.waiters.pop_front()
+    }
+
+    /// Forgets a request that waits no longer.
+    pub fn remove_waiter(&mut self, client: Key) {
+        self.waiters.retain(|waiter| *waiter != client);
+    }
+
+    /// Whether another connect has to be started for those who wait.
+    #[must_use]
+    pub fn wants_connect(&self) -> bool {
+        self.connecting < self.waiters.len()
+    }
+
+    /// A connect is on its way.
+    pub fn connect_started(&mut self) {
+        self.connecting += 1;
+    }
+
+    /// A connect has come to its end, good or bad.
+    pub fn connect_ended(&mut self) {
+        debug_assert!(self.connecting > 0, "each connect ends once");
+        self.connecting = self.connecting.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(index: u32) -> Key {
+        Key {
+            index,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn the_last_used_connection_is_taken_first() {
+        let mut pool = Pool::default();
+        for index in 0..3 {
+            assert_eq!(pool.put_idle(key(index), 3), None);
+        }
+        assert_eq!(
+            pool.put_idle(key(3), 3),
+            Some(key(0)),
+            "the oldest has to go"
+        );
+        pool.remove_idle(key(2));
+        assert_eq!(pool.take_idle(), Some(key(3)));
+        assert_eq!(pool.take_idle(), Some(key(1)));
+        assert_eq!(pool.take_idle(), None);
+    }
+
+    #[test]
+    fn there_is_one_connect_for_each_waiter() {
+        let mut pool = Pool::default();
+        assert!(!pool.wants_connect());
+        pool.wait(key(1));
+        assert!(pool.wants_connect());
+        pool.connect_started();
+        assert!(!pool.wants_connect());
+        pool.wait(key(2));
+        assert!(pool.wants_connect());
+        pool.remove_waiter(key(1));
+        assert!(!pool.wants_connect());
+        pool.connect_ended();
+        assert!(pool.wants_connect());
+        assert_eq!(pool.next_waiter(), Some(key(2)));
+        assert_eq!(pool.next_waiter(), None);
+    }
+}

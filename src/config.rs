@@ -1,0 +1,65 @@
+//! What roundel is asked to do: values of which only legal ones exist.
+//!
+//! Texts (of the command line now, of a file later) become these values in one step; whoever holds a
+//! [`Config`] need not check anything again. Knows nothing of sockets and of how the texts arrive.
+//!
+//! Next: [`crate::cli`] fills it, [`crate::server`] runs it.
+
+pub mod backend_url;
+pub mod duration;
+pub mod limits;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+pub use backend_url::{BackendConfig, Host, Scheme};
+pub use limits::{Limits, Timeouts};
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogDestination {
+    /// The standard output.
+    Stdout,
+    /// This file, appended to.
+    File(PathBuf),
+}
+
+impl fmt::Display for LogDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Where the backends come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backends {
+    /// Named by the operator; at least one.
+    Configured(Vec<BackendConfig>),
+    /// Three small ones inside this process.
+    Demo,
+}
+
+/// Everything that one run needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses to accept clients on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Whom to balance over.
+    pub backends: Backends,
+    /// The text of a PEM file whose certificates are trusted instead of the built-in roots.
+    pub ca_pem: Option<Vec<u8>>,
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// How much of anything there may be.
+    pub limits: Limits,
+    /// Where one line per exchange goes; `None` writes none.
+    pub access_log: Option<LogDestination>,
+    /// How much is said on the standard error.
+    pub log_level: LevelFilter,
+}

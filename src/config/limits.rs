@@ -1,0 +1,120 @@
+//! Every timeout and every limit, with its name, unit and default.
+//!
+//! Nothing that a peer can make long or large is without a row here, and each row has a defined
+//! answer when it is reached: the documentation of the field says which.
+
+use std::time::Duration;
+
+/// How long anything may take. A timeout is a duration; the code turns it into a deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first octet of a request head to its last, however it trickles. Then 408.
+    pub head: Duration,
+    /// Silence while octets of a request body are awaited. Then 408.
+    pub body: Duration,
+    /// A client connection on which no request has begun. Then it is closed without a word.
+    pub idle: Duration,
+    /// Until a connection to a backend is usable, TLS handshake included. Then the next backend, and
+    /// 504 when there is none left.
+    pub connect: Duration,
+    /// No octet in either direction while an exchange is open. Then 504, or an abort when the
+    /// response head has gone.
+    pub silence: Duration,
+    /// No octet in either direction of a tunnel. Then both sides are closed.
+    pub tunnel: Duration,
+    /// From the request to stop until what still runs is cut.
+    pub drain: Duration,
+    /// How long an unused connection to a backend is kept, unless the backend announced less.
+    pub pool_idle: Duration,
+    /// How long a connection that we are closing may still send what nobody reads.
+    pub linger: Duration,
+    /// How long accepting rests after the descriptors ran out.
+    pub accept_pause: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            silence: Duration::from_secs(60),
+            tunnel: Duration::from_secs(3600),
+            drain: Duration::from_secs(30),
+            pool_idle: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
+            accept_pause: Duration::from_millis(100),
+        }
+    }
+}
+
+/// The most fields that a head may have: 431 towards a client, 502 for a backend's.
+pub const FIELDS_COUNT_MAX: usize = 100;
+
+/// The most options that the `Connection` fields of one message may name; then `bad_field`.
+pub const CONNECTION_OPTIONS_COUNT_MAX: usize = 32;
+
+/// The most octets of one read: what the shared buffer holds behind its headroom.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// Where the size of reads starts for each exchange; it grows to [`READ_BYTES_MAX`] while the other
+/// side takes everything at once.
+pub const READ_BYTES_START: usize = 64 * 1024;
+
+/// Where the size of reads falls to when the other side refuses octets.
+pub const READ_BYTES_MIN: usize = 16 * 1024;
+
+/// How many octets one exchange may move in a turn of the loop before others get theirs.
+pub const DRIVE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many reads one exchange may make in a turn of the loop before others get theirs.
+pub const DRIVE_READS_MAX: u32 = 16;
+
+/// The most connections accepted in one turn of the loop.
+pub const ACCEPT_COUNT_MAX: usize = 64;
+
+/// The backlog asked for each listening socket; the kernel may hold it lower (`somaxconn`).
+pub const BACKLOG_MAX: i32 = 4096;
+
+/// How much of anything there may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request head, from its first octet to the empty line. Then 431.
+    pub request_head_bytes_max: usize,
+    /// A request target. Then 414.
+    pub target_bytes_max: usize,
+    /// A response head. Then 502. At most [`crate::net::HEADROOM_BYTES`].
+    pub response_head_bytes_max: usize,
+    /// Interim responses (1xx) before a final one. Then 502.
+    pub interim_count_max: u8,
+    /// The extensions of one chunk. Then 400 or 502.
+    pub chunk_extension_bytes_max: u32,
+    /// The extensions of all chunks of a message together. Then 400 or 502.
+    pub chunk_extensions_bytes_max: u32,
+    /// The trailer section. Then 400 or 502.
+    pub trailer_bytes_max: usize,
+    /// How much of a request body is kept for a second try. Beyond it there is none.
+    pub replay_bytes_max: usize,
+    /// How much is read and thrown away from a connection that we are closing.
+    pub linger_bytes_max: usize,
+    /// The most connections that wait in the pool of one backend; the oldest leaves.
+    pub pool_idle_count_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_head_bytes_max: 16 * 1024,
+            target_bytes_max: 8 * 1024,
+            response_head_bytes_max: 16 * 1024,
+            interim_count_max: 8,
+            chunk_extension_bytes_max: 256,
+            chunk_extensions_bytes_max: 4 * 1024,
+            trailer_bytes_max: 8 * 1024,
+            replay_bytes_max: 64 * 1024,
+            linger_bytes_max: 64 * 1024,
+            pool_idle_count_max: 4096,
+        }
+    }
+}

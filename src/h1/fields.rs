@@ -1,0 +1,326 @@
+//! Field lines: what the names mean to an intermediary, lists, and the options of `Connection`.
+//!
+//! An intermediary treats most fields as opaque; the few that it must understand are [`Known`].
+//! Knows nothing of whole messages.
+//!
+//! Next: `request.rs` and `response.rs` walk the fields of a head once and classify each.
+
+use std::mem::MaybeUninit;
+
+use crate::config::limits::{CONNECTION_OPTIONS_COUNT_MAX, FIELDS_COUNT_MAX};
+
+/// One field line: a name that is a token, and a value without the white space around it.
+pub type Field<'a> = httparse::Header<'a>;
+
+/// Room for the fields of one head, on the stack of whoever parses it.
+pub type FieldStorage<'a> = [MaybeUninit<Field<'a>>; FIELDS_COUNT_MAX];
+
+/// Empty storage. Costs nothing: it is not written to.
+#[must_use]
+pub const fn field_storage<'a>() -> FieldStorage<'a> {
+    [const { MaybeUninit::uninit() }; FIELDS_COUNT_MAX]
+}
+
+/// A set of fields of one head, by their places in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct FieldSet(u128);
+
+const _: () = assert!(FIELDS_COUNT_MAX <= 128, "a FieldSet has 128 places");
+
+impl FieldSet {
+    /// Adds the field at this place.
+    pub fn insert(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+
+    /// Whether the field at this place is in the set.
+    #[must_use]
+    pub fn contains(self, place: usize) -> bool {
+        self.0 >> place & 1 == 1
+    }
+}
+
+/// What a field name means to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// `Host`: written anew.
+    Host,
+    /// `Content-Length`: framing, written anew from the number.
+    ContentLength,
+    /// `Transfer-Encoding`: framing, written anew.
+    TransferEncoding,
+    /// `Connection`: its options are ours, the fields it names go.
+    Connection,
+    /// `TE`: written anew where we can honour it.
+    Te,
+    /// `Upgrade`: written anew where we can honour it.
+    Upgrade,
+    /// `Keep-Alive`: for this connection only; a backend's tells how long it keeps an idle one.
+    KeepAlive,
+    /// Further fields for this connection only (RFC 9110 section 7.6.1, and what is de facto so).
+    HopByHop,
+    /// `X-Forwarded-For` and its kin, also in spellings that a server may take for them: only who is
+    /// trusted may say these.
+    Forwarding,
+    /// `Expect`.
+    Expect,
+    /// Credentials: passed on, and nothing may nominate them away.
+    Credentials,
+    /// Fields that have no meaning, or a dangerous one, in a trailer section (RFC 9110 section 6.5.1).
+    HeadOnly,
+    /// Opaque: passed on.
+    Other,
+}
+
+/// Tells what a field name means. Names are compared without regard to case; `_` counts as `-` for
+/// the forwarding fields only, because CGI-like servers cannot tell the two apart.
+#[must_use]
+pub fn known(name: &[u8]) -> Known {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    let is_like = |other: &str| {
+        let fold = |b: u8| {
+            if b == b'_' {
+                b'-'
+            } else {
+                b.to_ascii_lowercase()
+            }
+        };
+        name.iter().map(|b| fold(*b)).eq(other.bytes())
+    };
+    // By length first: most names are told apart by that alone.
+    match name.len() {
+        2 if is("te") => Known::Te,
+        4 if is("host") => Known::Host,
+        6 if is("expect") => Known::Expect,
+        6 if is("cookie") => Known::Credentials,
+        7 if is("upgrade") => Known::Upgrade,
+        7 if is("trailer") => Known::HopByHop,
+        9 if is_like("forwarded") => Known::Forwarding,
+        9 if is_like("x-real-ip") => Known::Forwarding,
+        10 if is("connection") => Known::Connection,
+        10 if is("keep-alive") => Known::KeepAlive,
+        10 if is("set-cookie") => Known::HeadOnly,
+        12 if is("content-type") => Known::HeadOnly,
+        12 if is("max-forwards") => Known::HeadOnly,
+        13 if is("authorization") => Known::Credentials,
+        13 if is("cache-control") || is("content-range") => Known::HeadOnly,
+        14 if is("content-length") => Known::ContentLength,
+        15 if is_like("x-forwarded-for") => Known::Forwarding,
+        16 if is_like("x-forwarded-host") || is_like("x-forwarded-port") => Known::Forwarding,
+        16 if is("proxy-connection") => Known::HopByHop,
+        16 if is("content-encoding") => Known::HeadOnly,
+        16 if is("www-authenticate") => Known::HeadOnly,
+        17 if is("transfer-encoding") => Known::TransferEncoding,
+        17 if is_like("x-forwarded-proto") => Known::Forwarding,
+        18 if is("proxy-authenticate") => Known::HopByHop,
+        18 if is_like("x-forwarded-server") => Known::Forwarding,
+        19 if is("proxy-authorization") => Known::HopByHop,
+        _ => Known::Other,
+    }
+}
+
+/// Whether an octet may stand in a token (RFC 9110 section 5.6.2).
+#[must_use]
+pub fn is_token_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
+}
+
+/// Whether these octets are a token: not empty, and nothing but token octets.
+#[must_use]
+pub fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty() && octets.iter().all(|octet| is_token_octet(*octet))
+}
+
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), without the white space around
+/// them. Empty elements are given too: whoever must not accept them can see them.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|octet| *octet == b',').map(trim)
+}
+
+/// The octets without spaces and tabs at both ends.
+#[must_use]
+pub fn trim(octets: &[u8]) -> &[u8] {
+    let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
+    let start = octets
+        .iter()
+        .position(|octet| !blank(octet))
+        .unwrap_or(octets.len());
+    let end = octets
+        .iter()
+        .rposition(|octet| !blank(octet))
+        .map_or(start, |last| last + 1);
+    &octets[start..end]
+}
+
+/// The options of all `Connection` fields of a message (RFC 9110 section 7.6.1).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ConnectionOptions<'a> {
+    /// `close` was among them.
+    pub close: bool,
+    /// `keep-alive` was among them.
+    pub keep_alive: bool,
+    /// `upgrade` was among them: without it an `Upgrade` field is nobody's.
+    pub upgrade: bool,
+    /// `te` was among them: without it a `TE` field is nobody's.
+    pub te: bool,
+    nominated: Option<Nominated<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Nominated<'a> {
+    names: [&'a [u8]; CONNECTION_OPTIONS_COUNT_MAX],
+    count: usize,
+}
+
+/// A `Connection` field that is not a list of tokens, or has too many of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadConnection;
+
+impl<'a> ConnectionOptions<'a> {
+    /// Adds the options of one field value.
+    ///
+    /// # Errors
+    /// [`BadConnection`] for what is not a token, and beyond [`CONNECTION_OPTIONS_COUNT_MAX`].
+    pub fn add(&mut self, value: &'a [u8]) -> Result<(), BadConnection> {
+        for option in list(value) {
+            if option.is_empty() {
+                continue;
+            }
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
+            } else if option.eq_ignore_ascii_case(b"te") {
+                self.te = true;
+            } else if is_token(option) {
+                self.nominate(option)?;
+            } else {
+                return Err(BadConnection);
+            }
+        }
+        Ok(())
+    }
+
+    fn nominate(&mut self, name: &'a [u8]) -> Result<(), BadConnection> {
+        let empty = Nominated {
+            names: [&[]; CONNECTION_OPTIONS_COUNT_MAX],
+            count: 0,
+        };
+        let nominated = self.nominated.get_or_insert(empty);
+        let slot = nominated
+            .names
+            .get_mut(nominated.count)
+            .ok_or(BadConnection)?;
+        *slot = name;
+        nominated.count += 1;
+        Ok(())
+    }
+
+    /// Whether any field was named that is not one of the well-known options.
+    #[must_use]
+    pub fn nominates_any(&self) -> bool {
+        self.nominated.is_some()
+    }
+
+    /// Whether this field was named, and so is for this connection only. Nobody can nominate away
+    /// what tells messages apart, who is asked, or who asks: those fields answer `false`.
+    #[must_use]
+    pub fn nominates(&self, name: &[u8]) -> bool {
+        let Some(nominated) = &self.nominated else {
+            return false;
+        };
+        let named = nominated.names[..nominated.count]
+            .iter()
+            .any(|nominee| nominee.eq_ignore_ascii_case(name));
+        named
+            && match known(name) {
+                Known::Host
+                | Known::ContentLength
+                | Known::TransferEncoding
+                | Known::Credentials
+                | Known::Forwarding => false,
+                Known::Connection
+                | Known::Te
+                | Known::Upgrade
+                | Known::KeepAlive
+                | Known::HopByHop
+                | Known::Expect
+                | Known::HeadOnly
+                | Known::Other => true,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_every_case() {
+        for (name, want) in [
+            ("Host", Known::Host),
+            ("HOST", Known::Host),
+            ("content-length", Known::ContentLength),
+            ("Content_Length", Known::Other),
+            ("Transfer-Encoding", Known::TransferEncoding),
+            ("connection", Known::Connection),
+            ("TE", Known::Te),
+            ("Upgrade", Known::Upgrade),
+            ("Keep-Alive", Known::KeepAlive),
+            ("Proxy-Connection", Known::HopByHop),
+            ("Proxy-Authenticate", Known::HopByHop),
+            ("Proxy-Authorization", Known::HopByHop),
+            ("Trailer", Known::HopByHop),
+            ("X-Forwarded-For", Known::Forwarding),
+            ("X_Forwarded_For", Known::Forwarding),
+            ("x-forwarded_proto", Known::Forwarding),
+            ("X-Forwarded-Host", Known::Forwarding),
+            ("X-Real-IP", Known::Forwarding),
+            ("Forwarded", Known::Forwarding),
+            ("Expect", Known::Expect),
+            ("Cookie", Known::Credentials),
+            ("Authorization", Known::Credentials),
+            ("Set-Cookie", Known::HeadOnly),
+            ("Accept", Known::Other),
+            ("", Known::Other),
+        ] {
+            assert_eq!(known(name.as_bytes()), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let elements = |value: &'static str| list(value.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(elements("a"), [b"a"]);
+        assert_eq!(elements(" a ,\tb"), [b"a", b"b"]);
+        assert_eq!(elements(""), [b""]);
+        assert_eq!(elements("a,,b"), [&b"a"[..], b"", b"b"]);
+    }
+
+    #[test]
+    fn connection_options() {
+        let mut options = ConnectionOptions::default();
+        assert_eq!(options.add(b"close, X-Private ,, Upgrade"), Ok(()));
+        assert_eq!(options.add(b"TE, host, cookie"), Ok(()));
+        assert!(options.close && options.upgrade && options.te && !options.keep_alive);
+        assert!(options.nominates(b"x-private"));
+        assert!(!options.nominates(b"X-Other"));
+        assert!(!options.nominates(b"Host"), "nobody nominates Host");
+        assert!(
+            !options.nominates(b"Cookie"),
+            "nobody nominates credentials"
+        );
+        assert_eq!(options.add(b"a b"), Err(BadConnection));
+    }
+
+    #[test]
+    fn connection_options_are_counted() {
+        let mut options = ConnectionOptions::default();
+        for _ in 0..CONNECTION_OPTIONS_COUNT_MAX {
+            assert_eq!(options.add(b"x"), Ok(()));
+        }
+        assert_eq!(options.add(b"x"), Err(BadConnection));
+    }
+}

@@ -1,0 +1,442 @@
+//! Writes the head that we send on: always from values, never a copy of what came.
+//!
+//! A request is written in two steps. [`OutboundHead::fill`] takes everything that does not depend on
+//! the backend, once; [`OutboundHead::write_for`] adds what does, as often as there are tries. What is
+//! kept between the two is all that is kept of a request head.
+//!
+//! Knows nothing of sockets and of who is trusted. Invariant: what is written is strictly valid,
+//! states one framing, has one `Host`, and no field that was for us.
+//!
+//! Next: `proxy::exchange` sends it in front of the body octets that are there already.
+
+use std::net::IpAddr;
+
+use super::Version;
+use super::fields::{Field, FieldSet, Known, known};
+use super::framing::{ContentLength, Framing, TransferCoding};
+use super::request::{RequestHead, offered_protocols};
+use super::response::ResponseHead;
+use super::target::Target;
+use super::text::{push_address, push_decimal};
+
+/// Who sent a request, as the backend is told.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientFacts {
+    /// Its address.
+    pub address: IpAddr,
+    /// How it reached us: `http`.
+    pub proto: &'static str,
+}
+
+/// A request head on its way, without what depends on the backend.
+#[derive(Default, Debug)]
+pub struct OutboundHead {
+    /// Method, target, host and field lines, one after the other.
+    octets: Vec<u8>,
+    method_end: usize,
+    target_end: usize,
+    host_end: usize,
+}
+
+/// What a backend changes in a request head.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendView<'a> {
+    /// Put in front of the path.
+    pub prefix: &'a [u8],
+    /// The backend's own authority.
+    pub authority: &'a [u8],
+    /// Whether the backend sees its own name as `Host`, not the client's.
+    pub sees_itself: bool,
+}
+
+impl OutboundHead {
+    /// Takes over a head. Whatever was here before is gone; its memory is used again.
+    pub fn fill(&mut self, head: &RequestHead<'_>, client: ClientFacts) {
+        let out = &mut self.octets;
+        out.clear();
+        out.extend_from_slice(head.method_text);
+        self.method_end = out.len();
+        push_target(out, head);
+        self.target_end = out.len();
+        out.extend_from_slice(head.host.unwrap_or_default());
+        self.host_end = out.len();
+        push_fields(out, head.fields, head.ours);
+        push_forwarding(out, head, client);
+        match head.framing {
+            Framing::NoBody | Framing::UntilClose => {}
+            Framing::Length(octets) => push_length(out, octets),
+            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        }
+        if head.expects_continue {
+            out.extend_from_slice(b"Expect: 100-continue\r\n");
+        }
+        push_request_connection(out, head);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends the whole head as this backend gets it.
+    pub fn write_for(&self, out: &mut Vec<u8>, backend: BackendView<'_>) {
+        let target = self.target();
+        out.extend_from_slice(self.method());
+        out.push(b' ');
+        if target != b"*" {
+            out.extend_from_slice(backend.prefix);
+        }
+        out.extend_from_slice(target);
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        let host = &self.octets[self.target_end..self.host_end];
+        let own = backend.sees_itself || host.is_empty();
+        out.extend_from_slice(if own { backend.authority } else { host });
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.octets[self.host_end..]);
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &[u8] {
+        &self.octets[..self.method_end]
+    }
+
+    /// The target, without a backend's prefix.
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        &self.octets[self.method_end..self.target_end]
+    }
+
+    /// Forgets the head; keeps at most `bytes_max` of its memory for the next one.
+    pub fn clear(&mut self, bytes_max: usize) {
+        self.octets.clear();
+        self.octets.shrink_to(bytes_max);
+        (self.method_end, self.target_end, self.host_end) = (0, 0, 0);
+    }
+}
+
+/// The origin-form of the target (RFC 9112 section 3.2.1). OPTIONS for a server as a whole is `*`
+/// again once the authority is gone (section 3.2.4).
+fn push_target(out: &mut Vec<u8>, head: &RequestHead<'_>) {
+    match head.target {
+        Target::Origin(path_and_query) => out.extend_from_slice(path_and_query),
+        Target::Asterisk => out.push(b'*'),
+        Target::Absolute {
+            path_and_query: b"",
+            ..
+        } if head.method_text == b"OPTIONS" => {
+            out.push(b'*');
+        }
+        Target::Absolute { path_and_query, .. } => {
+            if !path_and_query.starts_with(b"/") {
+                out.push(b'/');
+            }
+            out.extend_from_slice(path_and_query);
+        }
+    }
+}
+
+fn push_fields(out: &mut Vec<u8>, fields: &[Field<'_>], ours: FieldSet) {
+    for (place, field) in fields.iter().enumerate() {
+        if !ours.contains(place) {
+            push_field(out, field.name.as_bytes(), field.value);
+        }
+    }
+}
+
+fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_length(out: &mut Vec<u8>, octets: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    push_decimal(out, octets);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Tells the backend who asked, for what, and through whom (`Via`: RFC 9110 section 7.6.3, with the
+/// version that we received).
+fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFacts) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    push_address(out, client.address);
+    out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
+    out.extend_from_slice(client.proto.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if let Some(host) = head.host {
+        push_field(out, b"X-Forwarded-Host", host);
+    }
+    out.extend_from_slice(match head.version {
+        Version::Http10 => b"Via: 1.0 roundel\r\n",
+        Version::Http11 => b"Via: 1.1 roundel\r\n",
+    });
+}
+
+/// Our own options for the connection to the backend. That it persists goes without saying.
+fn push_request_connection(out: &mut Vec<u8>, head: &RequestHead<'_>) {
+    match (head.wants_upgrade, head.takes_trailers) {
+        (false, false) => return,
+        (true, false) => out.extend_from_slice(b"Connection: upgrade\r\n"),
+        (false, true) => out.extend_from_slice(b"Connection: te\r\n"),
+        (true, true) => out.extend_from_slice(b"Connection: upgrade, te\r\n"),
+    }
+    if head.takes_trailers {
+        out.extend_from_slice(b"TE: trailers\r\n");
+    }
+    if head.wants_upgrade {
+        push_upgrade(out, head.fields);
+    }
+}
+
+/// One `Upgrade` field with the protocols that may be asked for through us.
+fn push_upgrade(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    let mut before: &[u8] = b"Upgrade: ";
+    let upgrades = fields
+        .iter()
+        .filter(|field| known(field.name.as_bytes()) == Known::Upgrade);
+    for protocol in upgrades.flat_map(|field| offered_protocols(field.value)) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(protocol);
+        before = b", ";
+    }
+    if before == b", " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What follows on the client's connection after a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterResponse {
+    /// It goes on.
+    Persist,
+    /// It ends with this response.
+    Close,
+    /// It becomes a tunnel.
+    Tunnel,
+}
+
+/// Appends a response head as a client of this version gets it.
+pub fn write_response(
+    out: &mut Vec<u8>,
+    head: &ResponseHead<'_>,
+    client: Version,
+    after: AfterResponse,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_decimal(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(head.phrase);
+    out.extend_from_slice(b"\r\n");
+    push_fields(out, head.fields, head.ours);
+    // A 1xx or 204 has no framing fields at all (RFC 9110 section 8.6, RFC 9112 section 6.1); the
+    // answer to HEAD and a 304 state what a GET would get.
+    if head.status >= 200 && head.status != 204 {
+        match (head.coding, head.length) {
+            (_, ContentLength::Octets(octets)) => push_length(out, octets),
+            (TransferCoding::Chunked, _) if client == Version::Http11 => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            }
+            (_, ContentLength::Absent | ContentLength::Bad) => {}
+        }
+    }
+    match after {
+        AfterResponse::Tunnel => {
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+            push_upgrade(out, head.fields);
+        }
+        // 426 has to name the protocol that it asks for (RFC 9110 section 15.5.22).
+        AfterResponse::Persist | AfterResponse::Close if head.status == 426 => {
+            let close = after == AfterResponse::Close;
+            out.extend_from_slice(if close {
+                b"Connection: upgrade, close\r\n".as_slice()
+            } else {
+                b"Connection: upgrade\r\n"
+            });
+            push_upgrade(out, head.fields);
+        }
+        AfterResponse::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        AfterResponse::Persist if client == Version::Http10 => {
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        AfterResponse::Persist => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::field_storage;
+    use super::super::request::{Method, parse_request};
+    use super::super::response::parse_response;
+    use super::*;
+    use crate::config::Limits;
+
+    const PLAIN: BackendView<'_> = BackendView {
+        prefix: b"",
+        authority: b"backend:1",
+        sees_itself: false,
+    };
+
+    fn request(wire: &str, backend: BackendView<'_>) -> String {
+        let mut storage = field_storage();
+        let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default()).expect(wire);
+        let client = ClientFacts {
+            address: [127, 0, 0, 1].into(),
+            proto: "http",
+        };
+        let mut outbound = OutboundHead::default();
+        outbound.fill(&head, client);
+        let mut out = Vec::new();
+        outbound.write_for(&mut out, backend);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    const FORWARDING: &str = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n";
+
+    #[test]
+    fn requests() {
+        for (wire, want) in [
+            (
+                "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n\r\n",
+                "GET /a?b HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\n\r\n",
+            ),
+            (
+                "GET / HTTP/1.0\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: backend:1\r\n{F}Via: 1.0 roundel\r\n\r\n",
+            ),
+            (
+                "GET http://A:80?q HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET /?q HTTP/1.1\r\nHost: A:80\r\n{F}X-Forwarded-Host: A:80\r\nVia: 1.1 roundel\r\n\r\n",
+            ),
+            (
+                "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS * HTTP/1.1\r\nHost: a\r\n{F}X-Forwarded-Host: a\r\nVia: 1.1 roundel\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 05, 5\r\nExpect: 100-continue\r\nVia: 1.0 x\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: h\r\nVia: 1.0 x\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked\r\nTE: trailers;q=1, trailers\r\nConnection: te, x-a, close\r\nX-A: 1\r\nX-B: 2\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=x\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: h\r\nX-B: 2\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nTransfer-Encoding: chunked\r\nConnection: te\r\nTE: trailers\r\n\r\n",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket, h2c\r\nUpgrade: x/1\r\nConnection: Upgrade\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: h\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nConnection: upgrade\r\nUpgrade: websocket, x/1\r\n\r\n",
+            ),
+        ] {
+            assert_eq!(
+                request(wire, PLAIN),
+                want.replace("{F}", FORWARDING),
+                "{wire:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backend_sees_its_prefix_and_its_own_name() {
+        let backend = BackendView {
+            prefix: b"/app",
+            sees_itself: true,
+            ..PLAIN
+        };
+        let got = request("GET //x/../y HTTP/1.1\r\nHost: h\r\n\r\n", backend);
+        let want = format!(
+            "GET /app//x/../y HTTP/1.1\r\nHost: backend:1\r\n{FORWARDING}\
+             X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\n\r\n"
+        );
+        assert_eq!(got, want);
+        let star = request("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", backend);
+        assert!(star.starts_with("OPTIONS * HTTP/1.1\r\n"), "{star}");
+    }
+
+    #[test]
+    fn responses() {
+        use AfterResponse::{Close, Persist, Tunnel};
+        use Version::{Http10, Http11};
+        let get = Method::Idempotent;
+        for (wire, method, client, after, want) in [
+            (
+                "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length: 5\r\nKeep-Alive: timeout=5\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\n",
+            ),
+            (
+                "HTTP/1.0 404 No\r\nContent-Length: 5\r\n\r\n",
+                get,
+                Http10,
+                Persist,
+                "HTTP/1.1 404 No\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                get,
+                Http10,
+                Close,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Method::Head,
+                Http11,
+                Persist,
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 204 None\r\nContent-Length: 5\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 204 None\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 103 Hints\r\nLink: </a>\r\nContent-Length: 1\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: x-y\r\nX-Y: 1\r\nUpgrade: h2c\r\n\r\n",
+                get,
+                Http11,
+                Close,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 101 Switch\r\nUpgrade: websocket\r\nConnection: upgrade\r\nA: b\r\n\r\n",
+                get,
+                Http11,
+                Tunnel,
+                "HTTP/1.1 101 Switch\r\nA: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            ),
+            (
+                "HTTP/1.1 426 Up\r\nUpgrade: x/2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
+                get,
+                Http11,
+                Persist,
+                "HTTP/1.1 426 Up\r\nContent-Length: 0\r\nConnection: upgrade\r\nUpgrade: x/2\r\n\r\n",
+            ),
+        ] {
+            let mut storage = field_storage();
+            let head = parse_response(wire.as_bytes(), &mut storage, method).expect(wire);
+            let mut out = Vec::new();
+            write_response(&mut out, &head, client, after);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), want, "{wire:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Finds the end of a head, as often as more of it arrives, without starting over.
+//!
+//! A head ends with an empty line, and only CRLF ends a line (RFC 9112 section 2.2 allows a
+//! recipient to accept a bare LF; two recipients of which one does and one does not see two different
+//! messages, so we never do). Knows nothing of what stands in the lines.
+//!
+//! Invariant: every octet is looked at once, so a head that arrives octet by octet costs as much as
+//! one that arrives whole.
+//!
+//! Next: `request.rs` or `response.rs` reads the head that was found.
+
+use std::io::BufRead;
+
+/// A line that ends with LF alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BareLf;
+
+/// How far a head has been looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct HeadScan {
+    line_start: u32,
+    scanned: u32,
+}
+
+impl HeadScan {
+    /// Looks at the octets that were added to `head` since the last call. Gives the length of the
+    /// head, its empty line included, once that has arrived.
+    ///
+    /// # Errors
+    /// [`BareLf`] as soon as a line ends without CR.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "heads are limited far below 4 GiB"
+    )]
+    pub fn advance(&mut self, head: &[u8]) -> Result<Option<usize>, BareLf> {
+        loop {
+            let from = self.scanned as usize;
+            let line_end = from + octets_through_lf(&head[from..]);
+            if line_end == from || head[line_end - 1] != b'\n' {
+                self.scanned = head.len() as u32;
+                return Ok(None);
+            }
+            let before_lf = &head[self.line_start as usize..line_end - 1];
+            if before_lf.last() != Some(&b'\r') {
+                return Err(BareLf);
+            }
+            self.line_start = line_end as u32;
+            self.scanned = line_end as u32;
+            if before_lf.len() == 1 {
+                return Ok(Some(line_end));
+            }
+        }
+    }
+}
+
+/// How many octets there are up to and including the first LF, or all where there is none.
+fn octets_through_lf(mut octets: &[u8]) -> usize {
+    // The one place in the standard library that offers the C library's fast memchr on octets;
+    // reading from a slice cannot fail.
+    octets.skip_until(b'\n').unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CASES: &[(&str, &[u8], Result<Option<usize>, BareLf>)] = &[
+        ("nothing yet", b"", Ok(None)),
+        ("an open line", b"GET / HTTP/1.1", Ok(None)),
+        ("lines, no end", b"GET / HTTP/1.1\r\nHost: a\r\n", Ok(None)),
+        ("CR of the end", b"GET / HTTP/1.1\r\n\r", Ok(None)),
+        (
+            "a request",
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            Ok(Some(27)),
+        ),
+        ("no fields", b"GET / HTTP/1.1\r\n\r\n", Ok(Some(18))),
+        ("only an empty line", b"\r\n", Ok(Some(2))),
+        (
+            "bare LF after the request line",
+            b"GET / HTTP/1.1\nHost: a\r\n\r\n",
+            Err(BareLf),
+        ),
+        (
+            "bare LF after a field",
+            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
+            Err(BareLf),
+        ),
+        ("bare LF as the end", b"GET / HTTP/1.1\r\n\n", Err(BareLf)),
+        ("bare LF at the start", b"\n", Err(BareLf)),
+        ("CR CR LF is not an empty line", b"G\r\n\r\r\n", Ok(None)),
+    ];
+
+    #[test]
+    fn whole_split_everywhere_and_with_octets_behind() {
+        for (name, wire, want) in CASES {
+            assert_eq!(HeadScan::default().advance(wire), *want, "{name}");
+            for split in 0..wire.len() {
+                let mut scan = HeadScan::default();
+                let first = scan.advance(&wire[..split]);
+                let got = if first == Ok(None) {
+                    scan.advance(wire)
+                } else {
+                    first
+                };
+                assert_eq!(got, *want, "{name}, split at {split}");
+            }
+            let mut scan = HeadScan::default();
+            let octet_by_octet = (1..=wire.len())
+                .map(|n| scan.advance(&wire[..n]))
+                .find(|result| *result != Ok(None))
+                .unwrap_or(Ok(None));
+            assert_eq!(octet_by_octet, *want, "{name}, octet by octet");
+            if *want != Ok(None) {
+                let mut longer = wire.to_vec();
+                longer.extend_from_slice(b"more\n\r\n");
+                assert_eq!(
+                    HeadScan::default().advance(&longer),
+                    *want,
+                    "{name}, with more"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Numbers, addresses and times as octets, without the machinery of `format!`.
+//!
+//! These are written for each request; the general formatter costs several times as much.
+
+use std::net::IpAddr;
+
+/// Appends a number in decimal.
+pub fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a number in decimal, with zeros in front to at least `width` digits.
+pub fn push_padded(out: &mut Vec<u8>, number: u64, width: u32) {
+    for place in (1..width).rev() {
+        if number < 10u64.pow(place) {
+            out.push(b'0');
+        }
+    }
+    push_decimal(out, number);
+}
+
+/// Appends an address; an IPv6 address without brackets, an IPv4-mapped one as IPv4.
+pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                push_decimal(out, u64::from(octet));
+            }
+        }
+        IpAddr::V6(v6) => out.extend_from_slice(v6.to_string().as_bytes()),
+    }
+}
+
+/// Appends a time as RFC 3339 in UTC with milliseconds: `2026-11-23T13:10:27.123Z`.
+pub fn push_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
+    let (days, ms_of_day) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    let (year, month, day) = civil_from_days(days);
+    for (number, width, after) in [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (ms_of_day / 3_600_000, 2, b':'),
+        (ms_of_day / 60_000 % 60, 2, b':'),
+        (ms_of_day / 1000 % 60, 2, b'.'),
+        (ms_of_day % 1000, 3, b'Z'),
+    ] {
+        push_padded(out, number, width);
+        out.push(after);
+    }
+}
+
+/// Year, month and day of the n-th day after 1970-01-01 in the Gregorian calendar.
+///
+/// Years are counted from 1 March, so that the leap day is the last of its year and the months
+/// before it have a regular pattern: five months of 153 days each.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let since_march_0000 = days + 719_468;
+    let era = since_march_0000 / 146_097;
+    let day_of_era = since_march_0000 % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn numbers() {
+        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
+            assert_eq!(text(|out| push_decimal(out, number)), number.to_string());
+        }
+        assert_eq!(text(|out| push_padded(out, 7, 3)), "007");
+        assert_eq!(text(|out| push_padded(out, 0, 2)), "00");
+        assert_eq!(text(|out| push_padded(out, 1234, 2)), "1234");
+    }
+
+    #[test]
+    fn addresses() {
+        for (address, want) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("255.20.3.0", "255.20.3.0"),
+            ("::1", "::1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+        ] {
+            let parsed = address.parse().expect(address);
+            assert_eq!(text(|out| push_address(out, parsed)), want);
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (unix_ms, want) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(text(|out| push_timestamp(out, unix_ms)), want);
+        }
+    }
+}

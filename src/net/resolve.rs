@@ -1,0 +1,293 @@
+//! Names to addresses, on a thread of its own.
+//!
+//! `getaddrinfo` blocks for as long as the name servers like. It must not run on the loop, so one
+//! helper thread asks for all names in turn, again and again, and tells the loop through a channel
+//! what has changed. It is started only when there are names.
+//!
+//! Knows nothing of backends: a name is a number and a text here. Invariant: a failure takes nothing
+//! away; whoever had addresses keeps them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+/// How long an answer is good.
+pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How soon after a failure a name is asked for again; doubles up to [`REFRESH_INTERVAL`].
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something that knows the addresses of names.
+pub trait Lookup: Send + 'static {
+    /// Asks for a name's addresses, and may take its time.
+    ///
+    /// # Errors
+    /// When the name has none, or nobody could be asked.
+    fn lookup(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+}
+
+/// The system's resolver: `/etc/hosts`, the name servers, and whatever else it is set up to ask.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    #[expect(clippy::disallowed_methods, reason = "this is the file that may block")]
+    fn lookup(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))?;
+        let mut unique: Vec<SocketAddr> = Vec::new();
+        for address in addresses {
+            if !unique.contains(&address) {
+                unique.push(address);
+            }
+        }
+        if unique.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
+        }
+        Ok(unique)
+    }
+}
+
+/// A name to be resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Name {
+    /// What the answer refers to.
+    pub id: usize,
+    /// The name.
+    pub host: String,
+    /// Goes into the addresses.
+    pub port: u16,
+}
+
+/// News about a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The name that was asked for.
+    pub id: usize,
+    /// Its addresses, at least one; or in words why there are none.
+    pub outcome: Result<Vec<SocketAddr>, String>,
+}
+
+/// The loop's end of the helper thread. Dropping it ends the thread after its current question.
+#[derive(Debug)]
+pub struct Resolver {
+    answers: Receiver<Answer>,
+    _alive: Sender<()>,
+}
+
+struct Asked {
+    name: Name,
+    known: Option<Vec<SocketAddr>>,
+    retry: Duration,
+    due: Instant,
+}
+
+impl Resolver {
+    /// Starts the thread. `wake` is called after each answer.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(
+        names: Vec<Name>,
+        mut lookup: impl Lookup,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let (answer_sender, answers) = mpsc::channel();
+        let (alive, stopped) = mpsc::channel::<()>();
+        let work = move || {
+            let due = clock::now().instant;
+            let mut asked: Vec<Asked> = names
+                .into_iter()
+                .map(|name| Asked {
+                    name,
+                    known: None,
+                    retry: RETRY_INTERVAL,
+                    due,
+                })
+                .collect();
+            while let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) {
+                let wait = next.due.saturating_duration_since(clock::now().instant);
+                match stopped.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if let Some(answer) = next.ask(&mut lookup) {
+                    if answer_sender.send(answer).is_err() {
+                        return;
+                    }
+                    wake();
+                }
+            }
+        };
+        thread::Builder::new().name("resolver".into()).spawn(work)?;
+        Ok(Self {
+            answers,
+            _alive: alive,
+        })
+    }
+
+    /// News that has arrived, without waiting for more.
+    pub fn news(&self) -> impl Iterator<Item = Answer> {
+        self.answers.try_iter()
+    }
+
+    /// Waits for news, but not longer than this.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> Option<Answer> {
+        self.answers.recv_timeout(timeout).ok()
+    }
+}
+
+impl Asked {
+    /// Asks once, plans the next time, and says what is new.
+    fn ask(&mut self, lookup: &mut impl Lookup) -> Option<Answer> {
+        let outcome = lookup.lookup(&self.name.host, self.name.port);
+        let now = clock::now().instant;
+        let outcome = match outcome {
+            Ok(mut addresses) => {
+                self.retry = RETRY_INTERVAL;
+                self.due = now + REFRESH_INTERVAL;
+                // The order of an answer often rotates; that alone is no news.
+                let order = addresses.clone();
+                addresses.sort_unstable();
+                if self.known.as_ref() == Some(&addresses) {
+                    return None;
+                }
+                self.known = Some(addresses);
+                Ok(order)
+            }
+            Err(error) => {
+                self.due = now + self.retry;
+                self.retry = (self.retry * 2).min(REFRESH_INTERVAL);
+                Err(error.to_string())
+            }
+        };
+        Some(Answer {
+            id: self.name.id,
+            outcome,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Script(Vec<io::Result<Vec<SocketAddr>>>);
+
+    impl Lookup for Script {
+        fn lookup(&mut self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            if self.0.is_empty() {
+                Err(io::ErrorKind::NotFound.into())
+            } else {
+                self.0.remove(0)
+            }
+        }
+    }
+
+    fn address(last: u8) -> SocketAddr {
+        ([127, 0, 0, last], 80).into()
+    }
+
+    #[test]
+    fn only_what_is_new_is_told() {
+        let script = vec![
+            Ok(vec![address(1), address(2)]),
+            Ok(vec![address(2), address(1)]),
+            Err(io::ErrorKind::NotFound.into()),
+            Ok(vec![address(3)]),
+        ];
+        let mut lookup = Script(script);
+        let name = Name {
+            id: 7,
+            host: "h".into(),
+            port: 80,
+        };
+        let due = clock::now().instant;
+        let mut asked = Asked {
+            name,
+            known: None,
+            retry: RETRY_INTERVAL,
+            due,
+        };
+        let first = asked.ask(&mut lookup);
+        assert_eq!(
+            first,
+            Some(Answer {
+                id: 7,
+                outcome: Ok(vec![address(1), address(2)])
+            })
+        );
+        assert_eq!(
+            asked.ask(&mut lookup),
+            None,
+            "the same addresses in another order"
+        );
+        assert!(
+            asked
+                .ask(&mut lookup)
+                .is_some_and(|answer| answer.outcome.is_err())
+        );
+        let last = asked.ask(&mut lookup);
+        assert_eq!(
+            last,
+            Some(Answer {
+                id: 7,
+                outcome: Ok(vec![address(3)])
+            })
+        );
+    }
+
+    #[test]
+    fn failures_are_asked_for_again_ever_more_slowly() {
+        let mut lookup = Script(Vec::new());
+        let name = Name {
+            id: 0,
+            host: "h".into(),
+            port: 80,
+        };
+        let due = clock::now().instant;
+        let mut asked = Asked {
+            name,
+            known: None,
+            retry: RETRY_INTERVAL,
+            due,
+        };
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            waits.push(asked.retry.as_secs());
+            assert!(asked.ask(&mut lookup).is_some());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn the_thread_answers_and_wakes() {
+        let (woken_sender, woken) = mpsc::channel();
+        let names = vec![Name {
+            id: 1,
+            host: "h".into(),
+            port: 80,
+        }];
+        let wake = move || {
+            let _ = woken_sender.send(());
+        };
+        let resolver = Resolver::start(names, Script(vec![Ok(vec![address(9)])]), wake);
+        let resolver = resolver.expect("a thread");
+        let answer = resolver.wait(Duration::from_secs(10));
+        assert_eq!(
+            answer,
+            Some(Answer {
+                id: 1,
+                outcome: Ok(vec![address(9)])
+            })
+        );
+        assert!(woken.recv_timeout(Duration::from_secs(10)).is_ok());
+    }
+}

@@ -1,0 +1,150 @@
+//! What only the C library offers: signals and the limit of descriptors. The one file with `unsafe`.
+#![expect(
+    unsafe_code,
+    reason = "signal handlers and resource limits have no safe interface"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use mio::net::UnixStream;
+
+/// A signal that we act on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// TERM or INT: finish what runs, then exit.
+    Stop,
+}
+
+/// Where the handler writes; it can be told nothing except through a global.
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Turns signals into octets of a pipe, so that the loop learns of them like of any socket.
+#[derive(Debug)]
+pub struct Signals {
+    reader: UnixStream,
+    _writer: UnixStream,
+}
+
+impl Signals {
+    /// Takes TERM and INT from now on. PIPE is ignored by Rust's own start-up code already.
+    ///
+    /// # Errors
+    /// When there are no descriptors for the pipe.
+    pub fn take() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        PIPE.store(writer.as_raw_fd(), Ordering::Release);
+        for signal in [libc::SIGTERM, libc::SIGINT] {
+            install(signal)?;
+        }
+        Ok(Self {
+            reader,
+            _writer: writer,
+        })
+    }
+
+    /// What the poll watches.
+    pub fn source(&mut self) -> &mut UnixStream {
+        &mut self.reader
+    }
+
+    /// The signals that have arrived since the last call.
+    pub fn arrived(&mut self) -> impl Iterator<Item = Signal> + use<> {
+        let mut octets = [0u8; 64];
+        let mut signals = Vec::new();
+        while let Ok(n @ 1..) = io::Read::read(&mut self.reader, &mut octets) {
+            signals.extend(
+                octets[..n]
+                    .iter()
+                    .filter_map(|octet| match i32::from(*octet) {
+                        libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
+                        _ => None,
+                    }),
+            );
+        }
+        signals.into_iter()
+    }
+}
+
+fn install(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: an all-zero sigaction is a valid value; the handler has the right signature and does
+    // only what a handler may: it calls write, and restores errno.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let fd: RawFd = PIPE.load(Ordering::Acquire);
+    let octet = signal.to_le_bytes()[0];
+    // SAFETY: write is async-signal-safe and gets a pointer to one octet that lives through the
+    // call. A full pipe loses the octet, which is no loss: the loop is told already.
+    unsafe {
+        let errno = errno_location();
+        let saved = *errno;
+        libc::write(fd, (&raw const octet).cast(), 1);
+        *errno = saved;
+    }
+}
+
+/// Where the C library keeps the error of the last call, by platform.
+///
+/// # Safety
+/// The pointer is this thread's, and good for as long as the thread is.
+unsafe fn errno_location() -> *mut libc::c_int {
+    // SAFETY: no arguments, always succeeds.
+    unsafe {
+        #[cfg(any(target_os = "linux", target_os = "emscripten"))]
+        return libc::__errno_location();
+        #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+        return libc::__error();
+    }
+}
+
+/// Raises the soft limit of open descriptors to the hard one and says what it is then. Every client
+/// costs one descriptor, and one more while it is served.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a pointer to a value that lives through them.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let raised = libc::rlimit {
+            rlim_cur: limit.rlim_max,
+            ..limit
+        };
+        // macOS refuses more than its own maximum; the soft limit then stays as it is.
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+            limit = raised;
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let raised = raise_descriptor_limit().expect("a limit");
+        assert!(raised >= 64, "{raised}");
+        assert_eq!(raise_descriptor_limit().expect("a limit"), raised);
+    }
+}

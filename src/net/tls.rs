@@ -1,0 +1,442 @@
+//! TLS towards backends. The one file that names rustls.
+//!
+//! rustls is used through its unbuffered interface: ciphertext and plaintext are in the worker's
+//! shared scratch, so that an idle connection holds its keys and nothing else. What a connection keeps
+//! of its own is `carry`: a record that has not arrived whole.
+//!
+//! Knows nothing of HTTP. Invariants: SNI and verification are always on; no plaintext is accepted
+//! before the handshake is over; the end of the stream without TLS's own end is told apart from an
+//! end in good order.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+
+use super::latch::Latch;
+use super::link::{Broken, Handshake, Received, Sent, read_plain, send_through};
+use super::outbox::Outbox;
+use super::transport::HandshakeError;
+use super::{Sock, TlsScratch};
+use crate::config::Host;
+use crate::h1::reply::Reason;
+
+/// How many tickets are kept for each backend: each is good for one handshake.
+const TICKETS_PER_BACKEND: usize = 8;
+
+/// The most octets of unfinished records and handshake messages that a connection keeps. The largest
+/// handshake message has 64 KiB.
+const CARRY_BYTES_MAX: usize = 128 * 1024;
+
+/// The least room that a read has, so that a whole record always fits behind what is carried.
+const READ_BYTES_MIN: usize = 32 * 1024;
+
+/// Whom to trust: shared by all backends.
+#[derive(Clone)]
+pub struct Trust(Arc<ClientConfig>);
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+impl Trust {
+    /// Trusts the certificates of this PEM text, or without one the public roots that are built in.
+    ///
+    /// # Errors
+    /// In words, when the text has no usable certificate.
+    pub fn new(ca_pem: Option<&[u8]>, backends: usize) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        match ca_pem {
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|e| format!("not PEM: {e}"))?;
+                    roots
+                        .add(certificate)
+                        .map_err(|e| format!("not a certificate: {e}"))?;
+                }
+                if roots.is_empty() {
+                    return Err("there is no certificate in it".into());
+                }
+            }
+        }
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.resumption = Resumption::in_memory_sessions(TICKETS_PER_BACKEND * backends.max(1));
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+#[cfg(not(feature = "aws-lc-rs"))]
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// Everything that a connection to one backend begins with.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    trust: Trust,
+    name: ServerName<'static>,
+}
+
+impl TlsClient {
+    /// For the backend of this name or address: it is sent as SNI, and the certificate must fit it.
+    ///
+    /// # Errors
+    /// In words, for a name that no certificate can have.
+    pub fn new(trust: Trust, host: &Host) -> Result<Self, String> {
+        let name = match host {
+            Host::Address(address) => ServerName::IpAddress((*address).into()),
+            Host::Name(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name).to_owned();
+                ServerName::try_from(name).map_err(|e| e.to_string())?
+            }
+        };
+        Ok(Self { trust, name })
+    }
+}
+
+/// A socket with TLS around it.
+pub struct TlsStream<S> {
+    sock: S,
+    connection: UnbufferedClientConnection,
+    /// Received octets that are not yet a whole record.
+    carry: Vec<u8>,
+    /// The peer has said that nothing follows.
+    peer_ended: bool,
+}
+
+impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream")
+            .field("sock", &self.sock)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> TlsStream<S> {
+    /// The socket underneath.
+    pub fn sock(&mut self) -> &mut S {
+        &mut self.sock
+    }
+}
+
+/// What a walk over records came to.
+struct Processed {
+    /// Octets of plaintext.
+    plain: usize,
+    /// Whether the handshake is over.
+    usable: bool,
+}
+
+impl<S: Sock> TlsStream<S> {
+    /// Begins a handshake; its first message waits in `out`.
+    ///
+    /// # Errors
+    /// A mistake in the configuration.
+    pub fn begin(
+        client: &TlsClient,
+        sock: S,
+        out: &mut Outbox,
+        scratch: &mut TlsScratch,
+    ) -> Result<Self, HandshakeError> {
+        let connection =
+            UnbufferedClientConnection::new(client.trust.0.clone(), client.name.clone())
+                .map_err(|e| explain(&e))?;
+        let mut stream = Self {
+            sock,
+            connection,
+            carry: Vec::new(),
+            peer_ended: false,
+        };
+        stream
+            .process(0, &mut [], out, scratch)
+            .map_err(|e| explain(&e))?;
+        Ok(stream)
+    }
+
+    /// Goes on with the handshake.
+    ///
+    /// # Errors
+    /// When it failed; our alert has been sent as far as that was possible.
+    pub fn shake_hands(
+        &mut self,
+        latch: &mut Latch,
+        out: &mut Outbox,
+        scratch: &mut TlsScratch,
+    ) -> Result<Handshake, HandshakeError> {
+        loop {
+            self.flush(latch, out).map_err(|e| broken_handshake(&e))?;
+            let filled = match self.fill(READ_BYTES_MIN, latch, scratch) {
+                Received::Octets(filled) => filled,
+                Received::Blocked => return Ok(Handshake::Blocked),
+                Received::Closed | Received::Broken(_) => {
+                    let reset = io::Error::from(io::ErrorKind::UnexpectedEof);
+                    return Err(broken_handshake(&reset));
+                }
+            };
+            let processed = self.process(filled, &mut [], out, scratch);
+            // Also after a failure: the peer shall learn from our alert what we did not like.
+            let flushed = self.flush(latch, out);
+            if processed.map_err(|e| explain(&e))?.usable {
+                flushed.map_err(|e| broken_handshake(&e))?;
+                return Ok(Handshake::Done);
+            }
+        }
+    }
+
+    /// Reads records and leaves their content at the start of `buf`.
+    pub fn read(
+        &mut self,
+        buf: &mut [u8],
+        bytes_max: usize,
+        latch: &mut Latch,
+        out: &mut Outbox,
+        scratch: &mut TlsScratch,
+    ) -> Received {
+        loop {
+            if self.peer_ended {
+                return Received::Closed;
+            }
+            // Plaintext is never longer than its records, so what is read here fits there.
+            let room = bytes_max
+                .max(READ_BYTES_MIN)
+                .min(buf.len().saturating_sub(self.carry.len()));
+            let filled = match self.fill(room, latch, scratch) {
+                Received::Octets(filled) => filled,
+                Received::Closed => return Received::Broken(Broken::TlsTruncated),
+                other @ (Received::Blocked | Received::Broken(_)) => return other,
+            };
+            let processed = self.process(filled, buf, out, scratch);
+            // Answers of TLS itself (a new key, an alert) go out even when we have nothing to say.
+            let flushed = self.flush(latch, out);
+            match processed {
+                Err(_) => return Received::Broken(Broken::TlsRecord),
+                Ok(Processed { plain: 0, .. }) if flushed.is_err() => {
+                    return Received::Broken(Broken::Reset);
+                }
+                Ok(Processed { plain: 0, .. }) => {}
+                Ok(Processed { plain, .. }) => return Received::Octets(plain),
+            }
+        }
+    }
+
+    /// Puts what is carried and then what the socket has at the start of the incoming scratch.
+    fn fill(&mut self, room: usize, latch: &mut Latch, scratch: &mut TlsScratch) -> Received {
+        let carried = self.carry.len();
+        scratch.incoming[..carried].copy_from_slice(&self.carry);
+        let end = (carried + room).min(scratch.incoming.len());
+        match read_plain(&mut self.sock, latch, &mut scratch.incoming[carried..end]) {
+            Received::Octets(n) => Received::Octets(carried + n),
+            other @ (Received::Blocked | Received::Closed | Received::Broken(_)) => other,
+        }
+    }
+
+    /// Lets rustls take the first `filled` octets of the incoming scratch, as far as they are whole
+    /// records, and carries the rest.
+    fn process(
+        &mut self,
+        filled: usize,
+        plain_out: &mut [u8],
+        out: &mut Outbox,
+        scratch: &mut TlsScratch,
+    ) -> Result<Processed, Error> {
+        let TlsScratch { incoming, outgoing } = scratch;
+        let mut at = 0;
+        let mut plain = 0;
+        let outcome = loop {
+            let UnbufferedStatus {
+                mut discard, state, ..
+            } = self
+                .connection
+                .process_tls_records(&mut incoming[at..filled]);
+            let go_on = match state {
+                Err(error) => {
+                    // The records that broke it are gone; what is left of rustls is its alert.
+                    take_alert(&mut self.connection, outgoing, out);
+                    break Err(error);
+                }
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    let mut refused = None;
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        match plain_out.get_mut(plain..plain + record.payload.len()) {
+                            Some(room) => room.copy_from_slice(record.payload),
+                            None => refused = Some(Error::HandshakeNotComplete),
+                        }
+                        plain += record.payload.len();
+                    }
+                    match refused {
+                        None => Step::GoOn,
+                        Some(error) => Step::End(Err(error)),
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut message)) => match message.encode(outgoing) {
+                    Ok(n) => {
+                        out.push(&outgoing[..n]);
+                        Step::GoOn
+                    }
+                    Err(EncodeError::InsufficientSize(_) | EncodeError::AlreadyEncoded) => {
+                        Step::End(Err(Error::General(
+                            "a handshake message is too long".into(),
+                        )))
+                    }
+                },
+                Ok(ConnectionState::TransmitTlsData(transmit)) => {
+                    transmit.done();
+                    Step::GoOn
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.peer_ended = true;
+                    Step::GoOn
+                }
+                Ok(ConnectionState::WriteTraffic(_)) => Step::End(Ok(true)),
+                Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => {
+                    Step::End(Ok(false))
+                }
+                Ok(_) => Step::End(Err(Error::General("an unknown state".into()))),
+            };
+            at += discard;
+            if let Step::End(outcome) = go_on {
+                break outcome;
+            }
+        };
+        self.carry.clear();
+        let rest = incoming.get(at..filled).unwrap_or_default();
+        if rest.is_empty() {
+            self.carry = Vec::new();
+        } else if rest.len() > CARRY_BYTES_MAX {
+            return Err(Error::PeerSentOversizedRecord);
+        } else {
+            self.carry.extend_from_slice(rest);
+        }
+        outcome.map(|usable| Processed { plain, usable })
+    }
+
+    /// Encrypts octets and sends them.
+    ///
+    /// # Errors
+    /// When the connection is broken, or was never usable.
+    pub fn send(
+        &mut self,
+        octets: &[u8],
+        latch: &mut Latch,
+        out: &mut Outbox,
+        scratch: &mut TlsScratch,
+    ) -> io::Result<Sent> {
+        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.carry);
+        let encrypted = match state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic
+                .encrypt(octets, &mut scratch.outgoing)
+                .map_err(|e| match e {
+                    EncryptError::InsufficientSize(_) => io::ErrorKind::InvalidInput.into(),
+                    EncryptError::EncryptExhausted => io::Error::from(io::ErrorKind::BrokenPipe),
+                })?,
+            _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        send_through(&mut self.sock, latch, out, &scratch.outgoing[..encrypted])
+    }
+
+    /// Says that nothing follows.
+    pub fn say_goodbye(&mut self, latch: &mut Latch, out: &mut Outbox, scratch: &mut TlsScratch) {
+        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.carry);
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state
+            && let Ok(n) = traffic.queue_close_notify(&mut scratch.outgoing)
+        {
+            // Whether it arrives is no longer our concern: the connection ends here.
+            let _ = send_through(&mut self.sock, latch, out, &scratch.outgoing[..n]);
+        }
+    }
+
+    fn flush(&mut self, latch: &mut Latch, out: &mut Outbox) -> io::Result<()> {
+        if !out.is_empty() {
+            let (_, all) = out.flush(&mut self.sock)?;
+            if !all {
+                latch.write_blocked();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to do after one state of rustls.
+enum Step {
+    GoOn,
+    /// Stop here; says whether the connection is usable.
+    End(Result<bool, Error>),
+}
+
+/// Puts the alert that rustls made of an error into `out`.
+fn take_alert(connection: &mut UnbufferedClientConnection, outgoing: &mut [u8], out: &mut Outbox) {
+    let UnbufferedStatus { state, .. } = connection.process_tls_records(&mut []);
+    if let Ok(ConnectionState::EncodeTlsData(mut alert)) = state
+        && let Ok(n) = alert.encode(outgoing)
+    {
+        out.push(&outgoing[..n]);
+    }
+}
+
+fn broken_handshake(error: &io::Error) -> HandshakeError {
+    let text = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the connection ended during the TLS handshake".into(),
+        _ => format!("the connection broke during the TLS handshake: {error}"),
+    };
+    HandshakeError {
+        reason: Reason::TlsHandshakeFailed,
+        text,
+    }
+}
+
+/// Says in words what a handshake failed for, and names the reason.
+fn explain(error: &Error) -> HandshakeError {
+    let reason = match error {
+        Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Reason::TlsExpiredCertificate,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Reason::TlsWrongName
+            }
+            CertificateError::UnknownIssuer => Reason::TlsUntrustedCertificate,
+            _ => Reason::TlsBadCertificate,
+        },
+        Error::NoCertificatesPresented => Reason::TlsBadCertificate,
+        _ => Reason::TlsHandshakeFailed,
+    };
+    let words = match (reason, error) {
+        (
+            Reason::TlsExpiredCertificate,
+            Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            ),
+        ) => "its certificate is not valid yet",
+        (Reason::TlsExpiredCertificate, _) => "its certificate has expired",
+        (Reason::TlsWrongName, _) => "its certificate is for another name",
+        (Reason::TlsUntrustedCertificate, _) => "its certificate comes from an unknown issuer",
+        (Reason::TlsBadCertificate, _) => "its certificate is unusable",
+        _ => "the TLS handshake failed",
+    };
+    HandshakeError {
+        reason,
+        text: format!("{words} ({error})"),
+    }
+}

@@ -1,0 +1,38 @@
+//! The life of a request between its two connections.
+//!
+//! A [`client::Client`] is a connection that came to us, an [`upstream::Upstream`] one that we opened,
+//! an [`exchange::Exchange`] is one request with its responses. Everything that moves octets between
+//! the two is [`exchange::drive`]: it can be called at any time, does what can be done now, and says
+//! what came of it. Nothing here knows where connections are kept or how backends are chosen.
+//!
+//! The way of a request: [`client::read_head`], [`exchange::start`], [`relay_request`],
+//! [`relay_response`]; [`persist`] says which connections go on afterwards, [`retry`] what happens
+//! when a backend fails, [`tunnel`] what happens after a 101.
+
+pub mod client;
+pub mod exchange;
+pub mod persist;
+pub mod relay_request;
+pub mod relay_response;
+pub mod retry;
+pub mod tunnel;
+pub mod upstream;
+
+use crate::clock::Now;
+use crate::config::{Limits, Timeouts};
+use crate::net::Scratch;
+
+/// What a drive borrows from the worker.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The shared buffers.
+    pub scratch: &'a mut Scratch,
+    /// This turn's reading of the clocks.
+    pub now: Now,
+    /// How much of anything there may be.
+    pub limits: &'a Limits,
+    /// How long anything may take.
+    pub timeouts: &'a Timeouts,
+    /// Whether we are about to stop: no connection of a client goes on.
+    pub stopping: bool,
+}

@@ -1,0 +1,116 @@
+//! Which connections go on after an exchange (RFC 9112 section 9.3), and when one must not.
+//!
+//! A connection that is reused wrongly hands one client's octets to another. So every doubt ends it.
+
+use super::Context;
+use super::exchange::{BackendPromise, Exchange, Offer, RequestState, Wish};
+use super::upstream::Upstream;
+use crate::h1::Version;
+use crate::h1::body::BodyState;
+use crate::h1::chunked::Emit;
+use crate::h1::fields::{Known, known};
+use crate::h1::forward::AfterResponse;
+use crate::h1::framing::Framing;
+use crate::h1::reply::Reason;
+use crate::h1::request::offered_protocols;
+use crate::h1::response::ResponseHead;
+use crate::net::link::Received;
+use crate::net::{HEADROOM_BYTES, Scratch, Sock};
+
+/// What a final response head means for both connections.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// The body that follows.
+    pub(super) body: BodyState,
+    /// What the client is told.
+    pub(super) after: AfterResponse,
+    /// What the backend said.
+    pub(super) promise: BackendPromise,
+}
+
+/// Judges a final response head in the light of its request.
+pub(super) fn decide(
+    head: &ResponseHead<'_>,
+    exchange: &Exchange,
+    stopping: bool,
+) -> Result<Decided, Reason> {
+    if head.status == 101 {
+        let names_protocol = head.fields.iter().any(|field| {
+            known(field.name.as_bytes()) == Known::Upgrade
+                && offered_protocols(field.value).next().is_some()
+        });
+        if exchange.facts.upgrade != Offer::Made || !names_protocol {
+            return Err(Reason::UnexpectedUpgrade);
+        }
+        let body = BodyState::Complete;
+        let promise = BackendPromise::Close;
+        return Ok(Decided {
+            body,
+            after: AfterResponse::Tunnel,
+            promise,
+        });
+    }
+    // Chunks are not for HTTP/1.0: such a client gets the content, until the connection closes.
+    let (emit, ends_by_close) = match (head.framing, exchange.facts.version) {
+        (Framing::Chunked, Version::Http10) => (Emit::Data, true),
+        (Framing::UntilClose, _) => (Emit::Chunks, true),
+        (Framing::NoBody | Framing::Length(_) | Framing::Chunked, _) => (Emit::Chunks, false),
+    };
+    let goes_on = exchange.facts.connection == Wish::Persist
+        && exchange.request.is_complete()
+        && !ends_by_close
+        && !stopping;
+    let promise = if head.persistent {
+        BackendPromise::Persist {
+            keep_alive: head.keep_alive,
+        }
+    } else {
+        BackendPromise::Close
+    };
+    Ok(Decided {
+        body: BodyState::new(head.framing, emit),
+        after: if goes_on {
+            AfterResponse::Persist
+        } else {
+            AfterResponse::Close
+        },
+        promise,
+    })
+}
+
+/// Whether an upstream may serve again: its response is complete, the request has gone completely,
+/// nothing lies behind the response, and neither side wants to end it.
+pub(super) fn reusable<S: Sock>(
+    upstream: &mut Upstream<S>,
+    exchange: &Exchange,
+    promise: BackendPromise,
+    surplus: usize,
+    ctx: &mut Context<'_>,
+) -> BackendPromise {
+    if surplus > 0 {
+        log::warn!("a backend sent {surplus} octets behind its response; its connection is closed");
+    }
+    let is_clean = surplus == 0
+        && exchange.request.is_complete()
+        && !upstream.link.is_clogged()
+        && !upstream.link.is_closing();
+    if !is_clean || promise == BackendPromise::Close {
+        return BackendPromise::Close;
+    }
+    // The last read filled its buffer: only another one can tell whether something is behind it.
+    if upstream.link.is_readable() {
+        let Scratch { area, tls, .. } = &mut *ctx.scratch;
+        let probe = upstream.link.read(&mut area[HEADROOM_BYTES..], 1, tls);
+        if probe != Received::Blocked {
+            return BackendPromise::Close;
+        }
+    }
+    promise
+}
+
+/// The backend takes no more of the request. Nothing of it is read from the client any more, and both
+/// connections end with this exchange; but an answer that has been sent is still relayed.
+pub(super) fn abandon<S: Sock>(exchange: &mut Exchange, upstream: &mut Upstream<S>) {
+    exchange.request = RequestState::Abandoned;
+    upstream.link.discard_unsent();
+}

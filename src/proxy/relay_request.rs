@@ -1,0 +1,113 @@
+//! The direction from the client to the backend, once the head has gone.
+//!
+//! Knows nothing of responses, except that one may come early. Invariant: nothing is taken from the
+//! client beyond the open request, except to find out whether it is still there.
+
+use super::Context;
+use super::client::{Client, Input};
+use super::exchange::{Budget, Exchange, Failure, Flow, RequestState, Verdict};
+use super::persist;
+use super::upstream::Upstream;
+use crate::config::limits::READ_BYTES_MIN;
+use crate::h1::reply::Reason;
+use crate::net::link::Received;
+use crate::net::{HEADROOM_BYTES, Scratch, Sock};
+
+fn client_failed(reason: Reason) -> Flow {
+    Flow::End(Verdict::Failed(Failure::Client(reason)))
+}
+
+/// Reads once from the client and sends what goes on.
+pub(super) fn relay_request<S: Sock>(
+    client: &mut Client<S>,
+    upstream: &mut Upstream<S>,
+    exchange: &mut Exchange,
+    budget: &mut Budget,
+    ctx: &mut Context<'_>,
+) -> Flow {
+    if !exchange.request.is_awaited() {
+        return match watch_for_reset(client, ctx) {
+            Watched::StillThere => Flow::Still,
+            Watched::Gone => client_failed(Reason::ClientReset),
+        };
+    }
+    if upstream.link.is_clogged() || !client.link.is_readable() {
+        return Flow::Still;
+    }
+    let Scratch { area, tls, .. } = &mut *ctx.scratch;
+    let received = client
+        .link
+        .read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls);
+    let end = match received {
+        Received::Octets(n) => HEADROOM_BYTES + n,
+        Received::Blocked => return Flow::Still,
+        Received::Closed => return client_failed(Reason::ClientClosed),
+        Received::Broken(_) => return client_failed(Reason::ClientReset),
+    };
+    budget.spend(end - HEADROOM_BYTES);
+    let RequestState::Relay(body) = &mut exchange.request else {
+        return Flow::Still;
+    };
+    let mut tail = Vec::new();
+    let Ok(walked) = body.walk(&mut area[HEADROOM_BYTES..end], &mut tail, ctx.limits) else {
+        return client_failed(Reason::BadChunk);
+    };
+    exchange.bytes_in += walked.used as u64;
+    client
+        .part
+        .extend_from_slice(&area[HEADROOM_BYTES + walked.used..end]);
+    let goes_on = &area[HEADROOM_BYTES..HEADROOM_BYTES + walked.kept];
+    exchange.remember(goes_on, ctx.limits.replay_bytes_max);
+    exchange.remember(&tail, ctx.limits.replay_bytes_max);
+    let sent = upstream.link.send(goes_on, tls).and_then(|sent| {
+        if tail.is_empty() {
+            Ok(sent)
+        } else {
+            upstream.link.send(&tail, tls)
+        }
+    });
+    match sent {
+        Ok(sent) => exchange.adapt(end - HEADROOM_BYTES, sent),
+        // What it has answered already is still to be read.
+        Err(_) => persist::abandon(exchange, upstream),
+    }
+    Flow::Moved
+}
+
+/// Whether a client is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// As far as can be told.
+    StillThere,
+    /// Its connection is broken.
+    Gone,
+}
+
+/// The request is complete, and nothing more is wanted from the client. But when an event said that
+/// it closed or broke, a read tells which: a half-close is legal and the answer is still wanted, a
+/// reset means that nobody waits any more.
+pub fn watch_for_reset<S: Sock>(client: &mut Client<S>, ctx: &mut Context<'_>) -> Watched {
+    // What comes behind the request is kept for later, within a bound: a client that fills it and
+    // then goes away is found out when it is answered.
+    while client.link.is_closing()
+        && client.link.is_readable()
+        && client.input == Input::Open
+        && client.part.len() < READ_BYTES_MIN
+    {
+        let Scratch { area, tls, .. } = &mut *ctx.scratch;
+        match client
+            .link
+            .read(&mut area[HEADROOM_BYTES..], READ_BYTES_MIN, tls)
+        {
+            Received::Octets(n) => {
+                client
+                    .part
+                    .extend_from_slice(&area[HEADROOM_BYTES..HEADROOM_BYTES + n]);
+            }
+            Received::Blocked => break,
+            Received::Closed => client.input = Input::Ended,
+            Received::Broken(_) => return Watched::Gone,
+        }
+    }
+    Watched::StillThere
+}

@@ -1,0 +1,179 @@
+//! The poll loop and everything that it owns.
+//!
+//! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
+//! [`worker`] is the proxy itself, generic over the network; [`dispatch`] and [`settle`] are its two
+//! halves; [`event_loop`] gives it events, clients, time and names from the real world.
+
+pub mod backends;
+pub mod dispatch;
+pub mod drain;
+pub mod event_loop;
+pub mod settle;
+pub mod slots;
+pub mod timers;
+pub mod worker;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::net::TcpListener;
+
+use crate::clock;
+use crate::config::{BackendConfig, Backends, Config, Scheme};
+use crate::demo;
+use crate::net::listener::listen;
+use crate::net::sys::raise_descriptor_limit;
+use crate::net::transport::Security;
+use crate::observe::access_log::AccessLog;
+use backends::Backend;
+use event_loop::EventLoop;
+use worker::Settings;
+
+/// How long the start waits for the first addresses of names. Whoever has none by then is down until
+/// it gets some.
+pub const FIRST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the proxy does not run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RunError {
+    /// What was asked for cannot be: exit code 2.
+    Wrong(String),
+    /// The machine does not allow it: exit code 1.
+    Failed(String),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(text) | Self::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Runs until it is told to stop and has stopped.
+///
+/// # Errors
+/// When it cannot begin, in one line for the operator.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    let descriptors = raise_descriptor_limit()
+        .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
+    let (configs, _demo) = match &config.backends {
+        Backends::Configured(configs) => (configs.clone(), None),
+        Backends::Demo => {
+            let demo = demo::start()
+                .map_err(|e| RunError::Failed(format!("cannot start the demo backends: {e}")))?;
+            (demo.backends(), Some(demo))
+        }
+    };
+    let backends = secured(&configs, config.ca_pem.as_deref())?;
+    let access_log = match &config.access_log {
+        None => None,
+        Some(destination) => {
+            let log = AccessLog::open(destination).map_err(|e| {
+                RunError::Wrong(format!("cannot write the access log {destination}: {e}"))
+            })?;
+            Some(log)
+        }
+    };
+    let listeners = config
+        .listen
+        .iter()
+        .map(|address| open(*address))
+        .collect::<Result<_, _>>()?;
+    let settings = Settings {
+        timeouts: config.timeouts.clone(),
+        limits: config.limits.clone(),
+        access_log,
+    };
+    let names = backends::names(&configs);
+    let event_loop = EventLoop::new(listeners, backends, names, settings, descriptors);
+    let mut event_loop =
+        event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
+    event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
+    announce(&event_loop, &configs);
+    event_loop
+        .turn_until_stopped()
+        .map_err(|e| RunError::Failed(format!("the poll failed: {e}")))
+}
+
+fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
+    let labels: Vec<String> = configs.iter().map(BackendConfig::to_string).collect();
+    log::info!("balancing over {}", labels.join(", "));
+    for address in event_loop.addresses() {
+        log::info!("listening on http://{address}");
+    }
+}
+
+/// Opens a listening socket, or says why not and what to do about it.
+fn open(address: SocketAddr) -> Result<TcpListener, RunError> {
+    listen(address).map_err(|error| {
+        let port = address.port();
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse if cfg!(target_os = "linux") => {
+                format!("; to see who has it: ss -ltnp 'sport = :{port}'")
+            }
+            io::ErrorKind::AddrInUse => {
+                format!("; to see who has it: lsof -iTCP:{port} -sTCP:LISTEN")
+            }
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+            _ => String::new(),
+        };
+        RunError::Failed(format!("cannot listen on {address}: {error}{advice}"))
+    })
+}
+
+/// Gives each backend its security.
+#[cfg(feature = "tls")]
+fn secured(
+    configs: &[BackendConfig],
+    ca_pem: Option<&[u8]>,
+) -> Result<Vec<(Backend, u32)>, RunError> {
+    use crate::net::tls::{TlsClient, Trust};
+    let trust = if ca_pem.is_some() || configs.iter().any(|c| c.scheme == Scheme::Https) {
+        let trust = Trust::new(ca_pem, configs.len());
+        Some(trust.map_err(|e| RunError::Wrong(format!("the file of --ca is of no use: {e}")))?)
+    } else {
+        None
+    };
+    let secure = |config: &BackendConfig| match (config.scheme, &trust) {
+        (Scheme::Https, Some(trust)) => {
+            let client = TlsClient::new(trust.clone(), &config.host).map_err(|e| {
+                RunError::Wrong(format!("no certificate can be for {}: {e}", config.host))
+            })?;
+            Ok((Backend::new(config, Security::Tls(client)), config.weight))
+        }
+        (Scheme::Http | Scheme::Https, _) => {
+            Ok((Backend::new(config, Security::Plain), config.weight))
+        }
+    };
+    configs.iter().map(secure).collect()
+}
+
+/// Without TLS there are only plain backends.
+#[cfg(not(feature = "tls"))]
+fn secured(
+    configs: &[BackendConfig],
+    ca_pem: Option<&[u8]>,
+) -> Result<Vec<(Backend, u32)>, RunError> {
+    let https = configs.iter().find(|config| config.scheme == Scheme::Https);
+    if https.is_some() || ca_pem.is_some() {
+        let what = https.map_or_else(|| "--ca".to_owned(), BackendConfig::to_string);
+        return Err(RunError::Wrong(format!(
+            "{what} needs TLS, and this roundel was built without it"
+        )));
+    }
+    Ok(configs
+        .iter()
+        .map(|c| (Backend::new(c, Security::Plain), c.weight))
+        .collect())
+}
+
+/// The time as a worker starts.
+fn start_time() -> clock::Now {
+    clock::now()
+}

@@ -1,0 +1,328 @@
+//! The loop: what the operating system says becomes calls of the worker.
+//!
+//! One turn: wait for events, read the clock once, mark what became ready, accept new clients, drive
+//! what was marked, act on what is over, hand the log on. Knows nothing of HTTP.
+//!
+//! Invariants: a turn is bounded (so many events, so many accepts, a budget for each drive); nothing
+//! in it blocks but the poll.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Waker};
+
+use super::backends::Backend;
+use super::start_time;
+use super::worker::{Settings, Worker};
+use crate::clock::{self, Now};
+use crate::config::limits::ACCEPT_COUNT_MAX;
+use crate::key::{Subject, Token};
+use crate::net::listener::{Accepted, accept};
+use crate::net::resolve::{Name, Resolver, SystemLookup};
+use crate::net::sys::{Signal, Signals};
+use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
+
+/// How many events one turn takes.
+const EVENTS_COUNT_MAX: usize = 1024;
+
+/// What the signal pipe is called in the poll.
+const SIGNALS: Subject = Subject::Process(0);
+
+/// What the waker is called in the poll.
+const WAKER: Subject = Subject::Process(1);
+
+/// Descriptors that are not for clients and their upstreams: listeners, log, poll, names.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// How often at most the same trouble is told.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A listening socket, and whether somebody may be waiting at it.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    somebody_waits: bool,
+}
+
+/// Whether clients are let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gate {
+    Open,
+    /// The descriptors ran out; closed until then.
+    Paused(Instant),
+}
+
+/// What the loop is there for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Serving,
+    /// Told to stop: cut at this instant.
+    Draining {
+        until: Instant,
+    },
+    Over,
+}
+
+/// The loop and what it owns.
+#[derive(Debug)]
+pub struct EventLoop {
+    poll: Poll,
+    doors: Vec<Door>,
+    signals: Signals,
+    resolver: Option<Resolver>,
+    names_count: usize,
+    worker: Worker<OsNet>,
+    timeouts: super::super::config::Timeouts,
+    clients_count_max: usize,
+    gate: Gate,
+    stage: Stage,
+    lost_lines: u64,
+    complaint_due: Instant,
+}
+
+impl EventLoop {
+    /// Puts everything into the poll.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it.
+    pub fn new(
+        listeners: Vec<TcpListener>,
+        backends: Vec<(Backend, u32)>,
+        names: Vec<Name>,
+        settings: Settings,
+        descriptors: u64,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::take()?;
+        let token = poll_token(Token::from(SIGNALS));
+        poll.registry()
+            .register(signals.source(), token, Interest::READABLE)?;
+        let mut doors = Vec::new();
+        for (index, mut listener) in (0..).zip(listeners) {
+            let token = poll_token(Token::from(Subject::Listener(index)));
+            poll.registry()
+                .register(&mut listener, token, Interest::READABLE)?;
+            doors.push(Door {
+                listener,
+                somebody_waits: true,
+            });
+        }
+        let names_count = names.len();
+        let resolver = if names.is_empty() {
+            None
+        } else {
+            let waker = Waker::new(poll.registry(), poll_token(Token::from(WAKER)))?;
+            let wake = move || {
+                // A poll that cannot be woken has ended, and nobody wants the answer.
+                let _ = waker.wake();
+            };
+            Some(Resolver::start(names, SystemLookup, wake)?)
+        };
+        let net = OsNet::new(poll.registry().try_clone()?);
+        let now = start_time();
+        let timeouts = settings.timeouts.clone();
+        let clients = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+        Ok(Self {
+            worker: Worker::new(net, backends, settings, now),
+            poll,
+            doors,
+            signals,
+            resolver,
+            names_count,
+            timeouts,
+            clients_count_max: usize::try_from(clients.max(1)).unwrap_or(usize::MAX),
+            gate: Gate::Open,
+            stage: Stage::Serving,
+            lost_lines: 0,
+            complaint_due: now.instant,
+        })
+    }
+
+    /// Waits until each name has been asked for once, but not longer than this.
+    pub fn await_first_answers(&mut self, timeout: Duration) {
+        let Some(resolver) = &self.resolver else {
+            return;
+        };
+        let end = clock::now().instant + timeout;
+        for _ in 0..self.names_count {
+            let left = end.saturating_duration_since(clock::now().instant);
+            match resolver.wait(left) {
+                Some(answer) => self.worker.on_answer(answer),
+                None => break,
+            }
+        }
+    }
+
+    /// The addresses at which clients are awaited.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.doors
+            .iter()
+            .filter_map(|door| door.listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Turns until it was told to stop and everything is over.
+    ///
+    /// # Errors
+    /// When the poll itself fails.
+    pub fn turn_until_stopped(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_COUNT_MAX);
+        while self.stage != Stage::Over {
+            let timeout = self.patience(clock::now().instant);
+            match self.poll.poll(&mut events, timeout) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            self.turn(&events, clock::now());
+        }
+        if let Some(log) = self.worker.take_access_log() {
+            log.close();
+        }
+        Ok(())
+    }
+
+    /// How long the poll may wait: not at all while there is something to do.
+    fn patience(&self, now: Instant) -> Option<Duration> {
+        if self.worker.has_work() || self.may_accept(now) {
+            return Some(Duration::ZERO);
+        }
+        let paused = match self.gate {
+            Gate::Open => None,
+            Gate::Paused(until) => Some(until),
+        };
+        let cut = match self.stage {
+            Stage::Serving | Stage::Over => None,
+            Stage::Draining { until } => Some(until),
+        };
+        let next = [self.worker.next_deadline(), paused, cut]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    fn turn(&mut self, events: &Events, now: Now) {
+        let mut stops = 0;
+        for event in events {
+            match Subject::from(event_token(event)) {
+                Subject::Listener(index) => {
+                    if let Some(door) = self.doors.get_mut(index as usize) {
+                        door.somebody_waits = true;
+                    }
+                }
+                subject if subject == SIGNALS => {
+                    stops += self
+                        .signals
+                        .arrived()
+                        .filter(|s| *s == Signal::Stop)
+                        .count();
+                }
+                subject if subject == WAKER => {
+                    for answer in self.resolver.iter().flat_map(Resolver::news) {
+                        self.worker.on_answer(answer);
+                    }
+                }
+                Subject::Client(_) | Subject::Upstream(_) | Subject::Process(_) => {
+                    self.worker
+                        .on_event(event_token(event), event_readiness(event));
+                }
+            }
+        }
+        self.let_in(ACCEPT_COUNT_MAX, now);
+        self.worker.run(now);
+        self.worker.expire(now);
+        for _ in 0..stops {
+            self.stop(now);
+        }
+        self.check_drain(now);
+        self.worker.end_turn();
+        self.complain_of_lost_lines(now);
+    }
+
+    /// Whether somebody may be waiting who can be let in.
+    fn may_accept(&self, now: Instant) -> bool {
+        let is_open = match self.gate {
+            Gate::Open => true,
+            Gate::Paused(until) => until <= now,
+        };
+        is_open
+            && self.worker.connections().0 < self.clients_count_max
+            && self.doors.iter().any(|door| door.somebody_waits)
+    }
+
+    /// Accepts clients, at most so many. Those beyond the limit wait in the kernel.
+    fn let_in(&mut self, count_max: usize, now: Now) {
+        let mut left = count_max;
+        while left > 0 && self.may_accept(now.instant) {
+            self.gate = Gate::Open;
+            let Some(door) = self.doors.iter_mut().find(|door| door.somebody_waits) else {
+                return;
+            };
+            match accept(&door.listener) {
+                Accepted::Client(sock, address) => self.worker.accept(sock, address),
+                Accepted::Nobody => door.somebody_waits = false,
+                Accepted::Again => {}
+                Accepted::Exhausted(error) => {
+                    self.gate = Gate::Paused(now.instant + self.timeouts.accept_pause);
+                    if now.instant >= self.complaint_due {
+                        self.complaint_due = now.instant + COMPLAINT_INTERVAL;
+                        log::error!("no more clients can be accepted for a moment: {error}");
+                    }
+                }
+            }
+            left -= 1;
+        }
+    }
+
+    /// Told to stop. The first time: finish; the second time: cut.
+    fn stop(&mut self, now: Now) {
+        match self.stage {
+            Stage::Serving => {
+                // Who has connected before this moment may count on being served.
+                while self.gate == Gate::Open && self.may_accept(now.instant) {
+                    self.let_in(ACCEPT_COUNT_MAX, now);
+                }
+                self.doors.clear();
+                let (clients, _) = self.worker.connections();
+                log::info!("stopping: {clients} connections are open, no more are accepted");
+                self.worker.begin_drain();
+                self.worker.run(now);
+                self.worker.close_idle_clients();
+                self.stage = Stage::Draining {
+                    until: now.instant + self.timeouts.drain,
+                };
+            }
+            Stage::Draining { .. } => self.cut(),
+            Stage::Over => {}
+        }
+    }
+
+    fn check_drain(&mut self, now: Now) {
+        if let Stage::Draining { until } = self.stage
+            && (self.worker.is_drained() || now.instant >= until)
+        {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let cut = self.worker.cut();
+        log::info!(
+            "stopped: {} exchanges finished, {cut} cut",
+            self.worker.finished()
+        );
+        self.stage = Stage::Over;
+    }
+
+    fn complain_of_lost_lines(&mut self, now: Now) {
+        self.lost_lines += self.worker.take_lost_lines();
+        if self.lost_lines > 0 && now.instant >= self.complaint_due {
+            self.complaint_due = now.instant + COMPLAINT_INTERVAL;
+            let lost = std::mem::take(&mut self.lost_lines);
+            log::warn!("the access log does not keep up: {lost} lines are lost");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! What comes after an exchange: the answer, the line in the log, and what its connections do next.
+//!
+//! Every exchange ends here exactly once, in one of four ways: done, answered by us, broken off, or
+//! refused before it began. Knows nothing of how a backend was found.
+//!
+//! Invariants: an exchange is logged exactly once; after an answer to a message that we could not
+//! frame the connection ends; what could look complete and is not ends with a reset.
+
+use super::dispatch::Freshness;
+use super::worker::{GoesOn, Phase, Worker};
+use crate::h1::Version;
+use crate::h1::forward::AfterResponse;
+use crate::h1::reply::{AfterReply, Reason, ReplyBody, write_reply};
+use crate::h1::request::Method;
+use crate::key::Key;
+use crate::net::Net;
+use crate::observe::access_log::{Record, Reuse};
+use crate::proxy::client::{ClientState, HeadProgress};
+use crate::proxy::exchange::{self, Ending, Exchange, Failure, ResponseState, Wish};
+use crate::proxy::retry::{self, Decision};
+
+impl<N: Net> Worker<N> {
+    /// The response is complete.
+    pub(super) fn done(
+        &mut self,
+        key: Key,
+        upstream: Key,
+        exchange: Box<Exchange>,
+        ending: Ending,
+    ) -> GoesOn {
+        log::trace!("client {key:?}: {} complete", exchange.status.unwrap_or(0));
+        self.release(upstream, ending.upstream);
+        self.log_exchange(key, &exchange, None);
+        if self.phase == Phase::Draining {
+            self.finished_count += 1;
+        }
+        let wish = exchange.facts.connection;
+        self.recycle(exchange);
+        match ending.client {
+            AfterResponse::Persist => self.await_next(key),
+            AfterResponse::Close | AfterResponse::Tunnel => self.end_client(key, wish),
+        }
+    }
+
+    /// Something went wrong between the two.
+    pub(super) fn failed(
+        &mut self,
+        key: Key,
+        upstream_key: Key,
+        mut exchange: Box<Exchange>,
+        failure: Failure,
+    ) -> GoesOn {
+        // Whatever it was, the connection to the backend is in the middle of something.
+        let upstream = self.upstreams.remove(upstream_key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return GoesOn::No;
+        };
+        match failure {
+            Failure::Client(reason) => {
+                let can_be_told = reason == Reason::BadChunk && !exchange.has_answered();
+                client.state = ClientState::AwaitUpstream(exchange);
+                if can_be_told {
+                    self.give_up(key, reason)
+                } else {
+                    self.abort(key, reason);
+                    GoesOn::No
+                }
+            }
+            Failure::Upstream(reason) if exchange.has_answered() => {
+                client.state = ClientState::AwaitUpstream(exchange);
+                self.warn_of_backend(key, reason);
+                self.abort(key, reason);
+                GoesOn::No
+            }
+            Failure::Upstream(reason) => {
+                let partial_head = upstream.as_ref().map_or(&[][..], |upstream| &upstream.part);
+                let decision = retry::decide(&exchange, reason, partial_head);
+                let backend = exchange.route.backend;
+                match (decision, backend) {
+                    (Decision::Resend, Some(backend)) => {
+                        exchange.route.resends += 1;
+                        client.state = ClientState::AwaitUpstream(exchange);
+                        self.place_on(key, backend, Freshness::New, 0..0)
+                    }
+                    (Decision::Resend | Decision::GiveUp, _) => {
+                        client.state = ClientState::AwaitUpstream(exchange);
+                        self.warn_of_backend(key, reason);
+                        self.give_up(key, reason)
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message that breaks the protocol is worth a line: the backend is broken, or somebody tries
+    /// to break us through it.
+    fn warn_of_backend(&mut self, key: Key, reason: Reason) {
+        let backend = self
+            .waiting(key)
+            .and_then(|exchange| exchange.route.backend);
+        let Some(label) = backend.map(|id| &self.backends[id.0].label) else {
+            return;
+        };
+        match reason {
+            Reason::BadResponseHead
+            | Reason::BadResponseFraming
+            | Reason::BadResponseChunk
+            | Reason::ResponseHeadTooLong
+            | Reason::TooManyInterim
+            | Reason::UnexpectedUpgrade => {
+                log::warn!("backend {label}: {} ({})", reason.sentence(), reason.word());
+            }
+            _ => log::debug!("backend {label}: {} ({})", reason.sentence(), reason.word()),
+        }
+    }
+
+    /// Answers a request that waits or has failed, in the backend's place. The exchange is in
+    /// [`ClientState::AwaitUpstream`].
+    pub(super) fn give_up(&mut self, key: Key, reason: Reason) -> GoesOn {
+        self.forget_waiter(key);
+        let Some(mut exchange) = self.take_waiting(key) else {
+            return GoesOn::No;
+        };
+        let Some(client) = self.clients.get_mut(key) else {
+            return GoesOn::No;
+        };
+        let persists = exchange.facts.connection == Wish::Persist
+            && exchange.request.is_complete()
+            && self.phase == Phase::Serving;
+        let after = match (persists, exchange.facts.version) {
+            (false, _) => AfterReply::Close,
+            (true, Version::Http10) => AfterReply::PersistHttp10,
+            (true, Version::Http11) => AfterReply::Persist,
+        };
+        let body = match exchange.facts.method {
+            Method::Head => ReplyBody::Omitted,
+            Method::Idempotent | Method::Other => ReplyBody::Sent,
+        };
+        let out = &mut self.scratch.head;
+        out.clear();
+        exchange.bytes_out = write_reply(out, reason, body, after) as u64;
+        exchange.status = Some(reason.status());
+        let sent = client.link.send(out, &mut self.scratch.tls);
+        log::trace!(
+            "client {key:?}: answered {} {}",
+            reason.status(),
+            reason.word()
+        );
+        self.log_exchange(key, &exchange, Some(reason));
+        let wish = if persists { Wish::Persist } else { Wish::Close };
+        let is_complete = exchange.request.is_complete();
+        self.recycle(exchange);
+        if sent.is_err() {
+            self.remove_client(key);
+            return GoesOn::No;
+        }
+        match wish {
+            Wish::Persist => self.await_next(key),
+            // A body that is still coming has to be read for a while, or our answer is lost.
+            Wish::Close => self.end_client(key, if is_complete { wish } else { Wish::Persist }),
+        }
+    }
+
+    /// Answers what is no request; the connection ends.
+    pub(super) fn refuse(&mut self, key: Key, reason: Reason) -> GoesOn {
+        let Some(client) = self.clients.get_mut(key) else {
+            return GoesOn::No;
+        };
+        let out = &mut self.scratch.head;
+        out.clear();
+        let bytes_out = write_reply(out, reason, ReplyBody::Sent, AfterReply::Close) as u64;
+        log::trace!(
+            "client {key:?}: refused, {} {}",
+            reason.status(),
+            reason.word()
+        );
+        let sent = client.link.send(out, &mut self.scratch.tls);
+        self.log_refusal(key, Some(reason.status()), bytes_out, reason);
+        if sent.is_err() {
+            self.remove_client(key);
+            return GoesOn::No;
+        }
+        self.end_client(key, Wish::Persist)
+    }
+
+    /// Breaks an exchange off, whatever it waits for: both connections end, and neither peer may
+    /// take what it got for complete.
+    pub(super) fn abort(&mut self, key: Key, reason: Reason) {
+        self.forget_waiter(key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
+        let (exchange, upstream) = match state {
+            ClientState::AwaitUpstream(exchange) => (Some(exchange), None),
+            ClientState::Relay { exchange, upstream }
+            | ClientState::Tunnel {
+                exchange, upstream, ..
+            } => (Some(exchange), Some(upstream)),
+            ClientState::AwaitHead(_)
+            | ClientState::AwaitFlush
+            | ClientState::AwaitClose { .. } => (None, None),
+        };
+        log::trace!("client {key:?}: broken off, {}", reason.word());
+        if let Some(upstream) = upstream {
+            self.upstreams.remove(upstream);
+        }
+        if let Some(exchange) = exchange {
+            if ends_by_close(&exchange) {
+                client.link.reset_on_close();
+            }
+            self.log_exchange(key, &exchange, Some(reason));
+            self.recycle(exchange);
+        }
+        self.remove_client(key);
+    }
+
+    /// A tunnel is over.
+    pub(super) fn end_tunnel(&mut self, key: Key, reason: Option<Reason>) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
+        let ClientState::Tunnel {
+            exchange, upstream, ..
+        } = state
+        else {
+            return;
+        };
+        if let Some(mut upstream) = self.upstreams.remove(upstream) {
+            match reason {
+                // Nothing that it got may look like the whole.
+                Some(_) => upstream.link.reset_on_close(),
+                None => super::worker::farewell(&mut upstream, &mut self.scratch),
+            }
+        }
+        if reason.is_some() {
+            client.link.reset_on_close();
+        } else if self.phase == Phase::Draining {
+            self.finished_count += 1;
+        }
+        self.log_exchange(key, &exchange, reason);
+        self.recycle(exchange);
+        self.remove_client(key);
+    }
+
+    /// A client's deadline is over.
+    pub(super) fn client_overdue(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        match &client.state {
+            ClientState::AwaitHead(_) if client.link.is_clogged() => {
+                log::trace!("client {key:?}: does not take its response");
+                client.link.reset_on_close();
+                self.remove_client(key);
+            }
+            ClientState::AwaitHead(_) if client.part.is_empty() => {
+                log::trace!("client {key:?}: idle for too long");
+                self.remove_client(key);
+            }
+            ClientState::AwaitHead(_) => {
+                if self.refuse(key, Reason::HeadTimeout) == GoesOn::Yes {
+                    self.queue_client(key);
+                }
+            }
+            ClientState::AwaitUpstream(_) => {
+                if self.give_up(key, Reason::ConnectTimeout) == GoesOn::Yes {
+                    self.queue_client(key);
+                }
+            }
+            ClientState::Relay { .. } => self.relay_overdue(key),
+            ClientState::Tunnel { .. } => self.end_tunnel(key, Some(Reason::TunnelIdle)),
+            ClientState::AwaitFlush => {
+                client.link.reset_on_close();
+                self.remove_client(key);
+            }
+            ClientState::AwaitClose { .. } => self.remove_client(key),
+        }
+        self.watch_client(key);
+    }
+
+    fn relay_overdue(&mut self, key: Key) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
+        let ClientState::Relay {
+            exchange,
+            upstream: upstream_key,
+        } = state
+        else {
+            client.state = state;
+            return;
+        };
+        let reason = match self.upstreams.remove(upstream_key) {
+            Some(upstream) => exchange::overdue(client, &upstream, &exchange),
+            None => Reason::Internal,
+        };
+        let can_be_told = !exchange.has_answered() && !client.link.is_clogged();
+        client.state = ClientState::AwaitUpstream(exchange);
+        if !can_be_told {
+            self.abort(key, reason);
+        } else if self.give_up(key, reason) == GoesOn::Yes {
+            self.queue_client(key);
+        }
+    }
+
+    /// The client may send its next request; it may be here already.
+    fn await_next(&mut self, key: Key) -> GoesOn {
+        if self.phase == Phase::Draining {
+            // It was told so, or is about to find out: the answer went out before the drain.
+            return self.end_client(key, Wish::Persist);
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return GoesOn::No;
+        };
+        client.state = ClientState::AwaitHead(HeadProgress::default());
+        let patience = if client.link.is_clogged() {
+            self.timeouts.silence
+        } else if client.part.is_empty() {
+            self.timeouts.idle
+        } else {
+            self.timeouts.head
+        };
+        client.deadline.at = self.now.instant + patience;
+        GoesOn::Yes
+    }
+
+    /// The client's connection ends after what was sent. Where the client wants that itself and has
+    /// nothing more to say, it can end at once; otherwise it must not be reset by what still comes.
+    pub(super) fn end_client(&mut self, key: Key, wish: Wish) -> GoesOn {
+        let Some(client) = self.clients.get_mut(key) else {
+            return GoesOn::No;
+        };
+        let is_quiet = client.part.is_empty() && !client.link.is_readable();
+        if wish == Wish::Close && is_quiet && !client.link.is_clogged() {
+            self.remove_client(key);
+            return GoesOn::No;
+        }
+        client.state = ClientState::AwaitFlush;
+        client.deadline.at = self.now.instant + self.timeouts.silence;
+        GoesOn::Yes
+    }
+
+    /// Takes the exchange of a client that waits for a connection.
+    fn take_waiting(&mut self, key: Key) -> Option<Box<Exchange>> {
+        let client = self.clients.get_mut(key)?;
+        match std::mem::replace(&mut client.state, ClientState::AwaitFlush) {
+            ClientState::AwaitUpstream(exchange) => Some(exchange),
+            other @ (ClientState::AwaitHead(_)
+            | ClientState::Relay { .. }
+            | ClientState::Tunnel { .. }
+            | ClientState::AwaitFlush
+            | ClientState::AwaitClose { .. }) => {
+                client.state = other;
+                None
+            }
+        }
+    }
+
+    /// Closes a client's connection now.
+    pub(super) fn remove_client(&mut self, key: Key) {
+        if self.clients.remove(key).is_some() {
+            log::trace!("client {key:?}: gone");
+        }
+        self.clients.shrink();
+    }
+
+    fn log_exchange(&mut self, key: Key, exchange: &Exchange, reason: Option<Reason>) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(log) = &mut self.access_log else {
+            return;
+        };
+        let backend = exchange
+            .route
+            .backend
+            .or(exchange.route.tried.last().copied());
+        log.add(&Record {
+            unix_ms: self.now.unix_ms,
+            client: client.address,
+            method: exchange.head.method(),
+            target: exchange.head.target(),
+            status: exchange.status,
+            bytes_in: exchange.bytes_in,
+            bytes_out: exchange.bytes_out,
+            duration: self.now.instant.saturating_duration_since(exchange.started),
+            backend: backend.map(|id| self.backends[id.0].label.as_str()),
+            attempts: exchange.route.attempts,
+            reuse: exchange.route.reuse,
+            reason,
+        });
+    }
+
+    /// Logs what never became an exchange.
+    pub(super) fn log_refusal(
+        &mut self,
+        key: Key,
+        status: Option<u16>,
+        bytes_out: u64,
+        reason: Reason,
+    ) {
+        let Some(client) = self.clients.get(key) else {
+            return;
+        };
+        let Some(log) = &mut self.access_log else {
+            return;
+        };
+        log.add(&Record {
+            unix_ms: self.now.unix_ms,
+            client: client.address,
+            method: b"",
+            target: b"",
+            status,
+            bytes_in: 0,
+            bytes_out,
+            duration: std::time::Duration::ZERO,
+            backend: None,
+            attempts: 0,
+            reuse: Reuse::None,
+            reason: Some(reason),
+        });
+    }
+}
+
+/// Whether the client finds the end of the response only by the end of the connection, so that a
+/// mere close would make a part look like the whole.
+fn ends_by_close(exchange: &Exchange) -> bool {
+    match &exchange.response {
+        ResponseState::AwaitHead { .. } => false,
+        ResponseState::RelayBody { body, .. } => {
+            body.is_until_close() || exchange.facts.version == Version::Http10
+        }
+    }
+}

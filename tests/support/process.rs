@@ -1,0 +1,380 @@
+//! The binary as a child process.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Backend, PATIENCE, Wire};
+
+/// A running roundel; killed when dropped.
+pub(crate) struct Roundel {
+    child: Child,
+    addrs: Vec<SocketAddr>,
+    stdout: Lines,
+    stderr: Lines,
+    _unread: Option<ChildStdout>,
+}
+
+/// What happens to the child's stdout.
+enum Stdout {
+    /// It is collected.
+    Read,
+    /// The pipe stays open and fills up.
+    LeftAlone,
+}
+
+impl Roundel {
+    /// Starts the binary and waits until it listens. Unless the arguments name a listener, it gets
+    /// one on 127.0.0.1 with a port of the kernel's choice.
+    #[track_caller]
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with(args, Stdout::Read)
+    }
+
+    #[track_caller]
+    fn start_with(args: &[&str], reading: Stdout) -> Self {
+        let named = args
+            .iter()
+            .filter(|arg| matches!(**arg, "-l" | "--listen"))
+            .count();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
+        if named == 0 {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut child = spawn(command.args(args));
+        let pipe = child.stdout.take().expect("a piped stdout");
+        let (stdout, _unread) = match reading {
+            Stdout::Read => (Lines::collect(pipe), None),
+            Stdout::LeftAlone => (Lines::collect(std::io::empty()), Some(pipe)),
+        };
+        let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
+        let mut roundel = Self {
+            child,
+            addrs: Vec::new(),
+            stdout,
+            stderr,
+            _unread,
+        };
+        let lines = roundel.stderr.wait_for("listening lines", |lines| {
+            let found: Vec<_> = lines.iter().filter_map(|line| listening(line)).collect();
+            (found.len() == named.max(1)).then_some(found)
+        });
+        roundel.addrs = lines;
+        roundel
+    }
+
+    /// Starts the binary over these backends, with some options.
+    #[track_caller]
+    pub(crate) fn over(backends: &[&Backend], options: &[&str]) -> Self {
+        let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
+        let args: Vec<&str> = options
+            .iter()
+            .copied()
+            .chain(urls.iter().map(|u| &**u))
+            .collect();
+        Self::start(&args)
+    }
+
+    /// The same, with a stdout that is never read.
+    #[track_caller]
+    pub(crate) fn over_with_unread_stdout(backends: &[&Backend], options: &[&str]) -> Self {
+        let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
+        let args: Vec<&str> = options
+            .iter()
+            .copied()
+            .chain(urls.iter().map(|u| &**u))
+            .collect();
+        Self::start_with(&args, Stdout::LeftAlone)
+    }
+
+    /// Where it listens, first.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// Where it listens, everywhere.
+    pub(crate) fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new client connection.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Wire {
+        Wire::connect(self.addr())
+    }
+
+    /// A request on a connection of its own.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> super::Message {
+        self.client().get(target)
+    }
+
+    /// All lines on stderr so far.
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.so_far()
+    }
+
+    /// All lines on stdout so far (`--access-log -` writes there).
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.so_far()
+    }
+
+    /// Waits for a line with `text` on stderr.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
+        self.stderr.wait_for(text, |lines| {
+            lines.iter().find(|line| line.contains(text)).cloned()
+        })
+    }
+
+    /// Waits for so many lines of the access log on stdout. There must not be more.
+    #[track_caller]
+    pub(crate) fn access_log(&self, count: usize) -> Vec<LogLine> {
+        let lines = self.stdout.wait_for("access log", |lines| {
+            (lines.len() >= count).then(|| lines.to_vec())
+        });
+        assert_eq!(lines.len(), count, "{lines:#?}");
+        lines.iter().map(|line| LogLine::parse(line)).collect()
+    }
+
+    /// Sends a signal, by its name without SIG.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .expect("kill(1)");
+        assert!(status.success());
+    }
+
+    /// Is it still running?
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_none()
+    }
+
+    /// Waits for its end and for the end of its output; `None` is death by a signal.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let code = wait(&mut self.child, &self.stderr);
+        self.stdout.wait_for_end();
+        self.stderr.wait_for_end();
+        code
+    }
+}
+
+impl Drop for Roundel {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let lines = self.stderr.so_far();
+            eprint_lines("roundel's stderr", &lines);
+        }
+    }
+}
+
+/// One line of the access log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLine {
+    /// RFC 3339 with milliseconds, UTC.
+    pub(crate) time: String,
+    /// The client's address and port.
+    pub(crate) client: String,
+    /// Method and target, between the quotes.
+    pub(crate) request: String,
+    /// All after the quotes, split at spaces: status, octets in, octets out, milliseconds,
+    /// backend, attempts, reuse, reason.
+    pub(crate) rest: Vec<String>,
+}
+
+impl LogLine {
+    #[track_caller]
+    fn parse(line: &str) -> Self {
+        let fields = || {
+            let (time, rest) = line.split_once(' ')?;
+            let (client, rest) = rest.split_once(" \"")?;
+            let (request, rest) = rest.rsplit_once("\" ")?;
+            let rest: Vec<String> = rest.split(' ').map(str::to_owned).collect();
+            (rest.len() == 8).then(|| Self {
+                time: time.to_owned(),
+                client: client.to_owned(),
+                request: request.to_owned(),
+                rest,
+            })
+        };
+        fields().unwrap_or_else(|| panic!("not an access log line: {line:?}"))
+    }
+
+    /// Status and, in short, what matters most besides: `status in out backend attempts reuse
+    /// reason`; the milliseconds, which are not the test's to know, are left out.
+    pub(crate) fn summary(&self) -> String {
+        let [status, bytes_in, bytes_out, _ms, rest @ ..] = &self.rest[..] else {
+            panic!("{self:?}")
+        };
+        format!("{status} {bytes_in} {bytes_out} {}", rest.join(" "))
+    }
+
+    /// The reason word, or `-`.
+    pub(crate) fn reason(&self) -> &str {
+        &self.rest[7]
+    }
+
+    /// How long the exchange took.
+    pub(crate) fn ms(&self) -> u64 {
+        self.rest[3].parse().expect("milliseconds")
+    }
+}
+
+/// How a command line that ends by itself ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Exit code; `None` is death by a signal.
+    pub(crate) code: Option<i32>,
+    /// All of stdout.
+    pub(crate) stdout: String,
+    /// All of stderr.
+    pub(crate) stderr: String,
+}
+
+/// Runs the binary with arguments that let it end by itself.
+#[track_caller]
+pub(crate) fn run(args: &[&str]) -> Outcome {
+    let mut child = spawn(Command::new(env!("CARGO_BIN_EXE_roundel")).args(args));
+    let stdout = Lines::collect(child.stdout.take().expect("a piped stdout"));
+    let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
+    let code = wait(&mut child, &stderr);
+    stdout.wait_for_end();
+    stderr.wait_for_end();
+    let joined = |lines: &Lines| {
+        lines
+            .so_far()
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect()
+    };
+    Outcome {
+        code,
+        stdout: joined(&stdout),
+        stderr: joined(&stderr),
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+#[track_caller]
+fn wait(child: &mut Child, stderr: &Lines) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            return status.code();
+        }
+        if Instant::now() >= deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("roundel does not end; its stderr: {:#?}", stderr.so_far());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The address in a `listening on http://…` line.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on http://")?;
+    rest.split([' ', '/', ',', '\x1b']).next()?.parse().ok()
+}
+
+#[expect(clippy::print_stderr, reason = "shown with the failing test")]
+fn eprint_lines(title: &str, lines: &[String]) {
+    eprintln!("---- {title}");
+    for line in lines {
+        eprintln!("{line}");
+    }
+}
+
+/// An output of the child, collected line by line by a thread.
+#[derive(Clone)]
+struct Lines(Arc<(Mutex<Collected>, Condvar)>);
+
+#[derive(Default)]
+struct Collected {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    fn collect(source: impl Read + Send + 'static) -> Self {
+        let lines = Self(Arc::default());
+        let shared = lines.clone();
+        thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while source
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
+                let whole = String::from_utf8_lossy(&line)
+                    .trim_end_matches('\n')
+                    .to_owned();
+                line.clear();
+                shared.change(|collected| collected.lines.push(whole));
+            }
+            shared.change(|collected| collected.ended = true);
+        });
+        lines
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Collected)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().lines.clone()
+    }
+
+    /// Waits until `look` finds what it wants; panics at the end of the output or of patience.
+    #[track_caller]
+    fn wait_for<T>(&self, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
+        let (collected, changed) = &*self.0;
+        let deadline = Instant::now() + PATIENCE;
+        let mut collected = collected.lock().unwrap();
+        loop {
+            if let Some(found) = look(&collected.lines) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if collected.ended || left.is_zero() {
+                let (lines, ended) = (collected.lines.clone(), collected.ended);
+                drop(collected);
+                panic!("no {what:?} in the output (ended: {ended}): {lines:#?}");
+            }
+            collected = changed.wait_timeout(collected, left).unwrap().0;
+        }
+    }
+
+    fn wait_for_end(&self) {
+        let (collected, changed) = &*self.0;
+        let collected = collected.lock().unwrap();
+        let _ = changed
+            .wait_timeout_while(collected, PATIENCE, |c| !c.ended)
+            .unwrap();
+    }
+}

@@ -1,0 +1,492 @@
+//! One end of a TCP connection in the hands of a test.
+//!
+//! Reading is by framing that is as simple as can be: the harness is not a second HTTP parser, it
+//! only has to find where a well-formed message ends. Everything received is kept in
+//! [`Wire::received`], so a test can assert on the exact octets whatever the helpers made of them.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+
+use super::PATIENCE;
+
+/// How the peer ended the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// FIN: an orderly end.
+    Closed,
+    /// RST: the peer gave up.
+    Reset,
+}
+
+/// A connected socket with a memory of all that came in.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// Received and not yet taken by a reading helper.
+    pending: Vec<u8>,
+    log: Arc<Mutex<Vec<u8>>>,
+    end: Option<End>,
+}
+
+impl Wire {
+    /// Connects as a client.
+    #[track_caller]
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
+        Self::try_connect(addr).expect("connect")
+    }
+
+    /// Connects as a client, where nobody may listen.
+    pub(crate) fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+        Ok(Self::new(stream, Arc::default()))
+    }
+
+    /// Takes over a connected stream; what it receives is logged into `log` as well.
+    pub(crate) fn new(stream: TcpStream, log: Arc<Mutex<Vec<u8>>>) -> Self {
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a write timeout");
+        Self {
+            stream,
+            pending: Vec::new(),
+            log,
+            end: None,
+        }
+    }
+
+    /// Another handle on the same connection, for a thread that sends while this one reads.
+    pub(crate) fn second_handle(&self) -> Self {
+        let stream = self.stream.try_clone().expect("a second handle");
+        Self::new(stream, Arc::default())
+    }
+
+    /// The bare stream, for a library that wants to speak over it; still bounded in time.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a read timeout");
+        self.stream
+    }
+
+    /// This end's address.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().expect("a local address")
+    }
+
+    /// Every octet received so far, taken or not.
+    pub(crate) fn received(&self) -> Vec<u8> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends the octets in one write.
+    #[track_caller]
+    pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.try_send(octets).expect("send");
+    }
+
+    /// Sends the octets; the peer may have gone.
+    pub(crate) fn try_send(&mut self, octets: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(octets.as_ref())
+    }
+
+    /// Sends the octets one by one, each in a segment of its own.
+    #[track_caller]
+    pub(crate) fn send_octet_by_octet(&mut self, octets: impl AsRef<[u8]>) {
+        for octet in octets.as_ref() {
+            self.send([*octet]);
+        }
+    }
+
+    /// Ends this direction: FIN.
+    pub(crate) fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Ends the connection with FIN (if all that was received has been read; the kernel turns it
+    /// into a reset otherwise).
+    pub(crate) fn close(self) {
+        drop(self);
+    }
+
+    /// Ends the connection with RST.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER");
+        drop(self);
+    }
+
+    /// Makes this end's receive buffer small, so that a sender soon has to wait.
+    pub(crate) fn shrink_receive_buffer(&self, octets: usize) {
+        SockRef::from(&self.stream)
+            .set_recv_buffer_size(octets)
+            .expect("SO_RCVBUF");
+    }
+
+    /// The next head, with the empty line that ends it. Panics where none comes.
+    #[track_caller]
+    pub(crate) fn head(&mut self) -> String {
+        match self.try_head() {
+            Some(head) => head,
+            None => panic!(
+                "{:?} instead of a head, after {:?}",
+                self.end,
+                text(&self.pending)
+            ),
+        }
+    }
+
+    /// The next head, or `None` if the peer ends the connection before it.
+    #[track_caller]
+    pub(crate) fn try_head(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = find(&self.pending, b"\r\n\r\n") {
+                return Some(text(&self.take(at + 4)));
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    /// The next `count` octets.
+    #[track_caller]
+    pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.pending.len() < count {
+            if !self.fill() {
+                panic!(
+                    "{:?} after {} of {count} octets: {:?}",
+                    self.end,
+                    self.pending.len(),
+                    text(&self.pending)
+                );
+            }
+        }
+        self.take(count)
+    }
+
+    /// Reads as many octets as are expected and compares.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, octets: impl AsRef<[u8]>) {
+        let octets = octets.as_ref();
+        assert_eq!(text(&self.exactly(octets.len())), text(octets));
+    }
+
+    /// The next request with its body, or `None` if the peer ends the connection before it.
+    #[track_caller]
+    pub(crate) fn request(&mut self) -> Option<Message> {
+        let mut message = Message {
+            head: self.try_head()?,
+            body: Vec::new(),
+        };
+        message.body = self.framed_body(&message).unwrap_or_default();
+        Some(message)
+    }
+
+    /// The next response to a request that was not HEAD, to its end.
+    #[track_caller]
+    pub(crate) fn response(&mut self) -> Message {
+        let mut message = Message {
+            head: self.head(),
+            body: Vec::new(),
+        };
+        if matches!(message.status(), 100..=199 | 204 | 304) {
+            return message;
+        }
+        message.body = match self.framed_body(&message) {
+            Some(body) => body,
+            None => {
+                let (body, end) = self.rest();
+                assert_eq!(end, End::Closed, "after {message:?} and {:?}", text(&body));
+                body
+            }
+        };
+        message
+    }
+
+    /// The next response to HEAD: a head and nothing else.
+    #[track_caller]
+    pub(crate) fn response_to_head(&mut self) -> Message {
+        Message {
+            head: self.head(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Sends a GET for `target` and reads the answer.
+    #[track_caller]
+    pub(crate) fn get(&mut self, target: &str) -> Message {
+        self.send(super::get(target));
+        self.response()
+    }
+
+    /// The body as it stands on the wire, with all its framing. `None` if it goes on to the end.
+    #[track_caller]
+    fn framed_body(&mut self, message: &Message) -> Option<Vec<u8>> {
+        if message.field("transfer-encoding").is_some() {
+            return Some(self.chunked_body());
+        }
+        let length = message
+            .field("content-length")?
+            .parse()
+            .expect("a length in digits");
+        Some(self.exactly(length))
+    }
+
+    /// A chunked body with all its framing, trailers included.
+    #[track_caller]
+    fn chunked_body(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line();
+            let size = text(&line);
+            let size = size.trim_end().split(';').next().expect("a first part");
+            let size = usize::from_str_radix(size, 16).expect("a chunk size");
+            body.extend(line);
+            if size == 0 {
+                break;
+            }
+            body.extend(self.exactly(size + 2));
+        }
+        loop {
+            let line = self.line();
+            body.extend(&line);
+            if line == b"\r\n" {
+                return body;
+            }
+        }
+    }
+
+    /// One line with its CRLF.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(at) = find(&self.pending, b"\r\n") {
+                return self.take(at + 2);
+            }
+            if !self.fill() {
+                panic!("{:?} inside a line: {:?}", self.end, text(&self.pending));
+            }
+        }
+    }
+
+    /// All that comes until the peer ends the connection, and how it ended it.
+    #[track_caller]
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
+        while self.fill() {}
+        (self.take(self.pending.len()), self.end.expect("an end"))
+    }
+
+    /// The peer ends the connection in order, and sends nothing more before it.
+    #[track_caller]
+    pub(crate) fn expect_closed(&mut self) {
+        let (rest, end) = self.rest();
+        assert_eq!((text(&rest).as_str(), end), ("", End::Closed));
+    }
+
+    /// The peer ends the connection in some way, and sends nothing more before it.
+    #[track_caller]
+    pub(crate) fn expect_gone(&mut self) {
+        let (rest, _) = self.rest();
+        assert_eq!(text(&rest), "");
+    }
+
+    /// Whether anything arrives, or the connection ends, within this time.
+    pub(crate) fn something_comes(&mut self, time: Duration) -> bool {
+        !self.pending.is_empty() || self.end.is_some() || self.read_some(time)
+    }
+
+    /// Nothing arrives and nothing ends for a time. This is a wait: use it where time is the
+    /// subject, and never to let something else happen.
+    #[track_caller]
+    pub(crate) fn expect_silence(&mut self, time: Duration) {
+        let (before, end) = (self.pending.len(), self.end);
+        if self.end.is_none() {
+            self.read_some(time);
+        }
+        assert_eq!(
+            (text(&self.pending[before..]).as_str(), self.end),
+            ("", end)
+        );
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        let rest = self.pending.split_off(count);
+        std::mem::replace(&mut self.pending, rest)
+    }
+
+    /// Reads once more; false after the end. Panics when nothing comes for `patience`.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        if !self.read_some(PATIENCE) {
+            panic!("nothing for {PATIENCE:?}, after {:?}", text(&self.pending));
+        }
+        self.end.is_none()
+    }
+
+    /// One read; false if the time ran out.
+    fn read_some(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut buffer = [0; 65536];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.stream
+                .set_read_timeout(Some(left))
+                .expect("a read timeout");
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.end = Some(End::Closed),
+                Ok(count) => {
+                    self.log.lock().unwrap().extend(&buffer[..count]);
+                    self.pending.extend(&buffer[..count]);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::Interrupted => continue,
+                    _ => self.end = Some(End::Reset),
+                },
+            }
+            return true;
+        }
+    }
+}
+
+/// A head and the octets of its body as they stood on the wire.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// From the start line to the empty line, both with their CRLF.
+    pub(crate) head: String,
+    /// With chunk sizes and trailers, if it was chunked.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Message {
+    /// Of a response.
+    #[track_caller]
+    pub(crate) fn status(&self) -> u16 {
+        let code = self.head.split(' ').nth(1).and_then(|code| code.get(..3));
+        code.and_then(|code| code.parse().ok())
+            .expect("a status code")
+    }
+
+    /// The start line, without CRLF.
+    pub(crate) fn start(&self) -> &str {
+        self.head.lines().next().unwrap_or_default()
+    }
+
+    /// The first value of a field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// The body as text, framing and all.
+    pub(crate) fn text(&self) -> String {
+        text(&self.body)
+    }
+
+    /// The content of a chunked body.
+    #[track_caller]
+    pub(crate) fn content(&self) -> Vec<u8> {
+        dechunk(&self.body)
+    }
+
+    /// Is this roundel's own answer with this status and reason: readable, marked, and framed?
+    #[track_caller]
+    pub(crate) fn expect_reply(&self, status: u16, reason: &str) {
+        assert_eq!(self.status(), status, "{self:?}");
+        assert_eq!(
+            self.field("content-type"),
+            Some("text/plain; charset=utf-8"),
+            "{self:?}"
+        );
+        let marked = self.field("proxy-status").unwrap_or_default();
+        assert!(marked.starts_with("roundel; error="), "{self:?}");
+        assert!(
+            marked.ends_with(&format!("; details=\"{reason}\"")),
+            "{self:?}"
+        );
+        let body = self.text();
+        assert!(body.starts_with(&format!("{status} ")), "{self:?}");
+        assert!(body.ends_with(&format!("({reason})\n")), "{self:?}");
+        assert_eq!(body.lines().count(), 1, "{self:?}");
+        assert_eq!(
+            self.field("content-length"),
+            Some(body.len().to_string().as_str()),
+            "{self:?}"
+        );
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} with body {:?}", self.head, self.text())
+    }
+}
+
+/// Compares a head with its start line and its field lines. The order of lines with different
+/// names means nothing and is not compared; that of lines with the same name is.
+#[track_caller]
+pub(crate) fn assert_head(head: &str, start: &str, lines: &[&str]) {
+    let head = head.strip_suffix("\r\n\r\n").expect("a whole head");
+    let mut got: Vec<&str> = head.split("\r\n").collect();
+    let mut want = vec![start];
+    want.extend(lines);
+    let name = |line: &&str| line.split(':').next().map(str::to_ascii_lowercase);
+    got[1..].sort_by_key(name);
+    want[1..].sort_by_key(name);
+    assert_eq!(got, want);
+}
+
+/// One chunk.
+pub(crate) fn chunk(content: &[u8]) -> Vec<u8> {
+    [
+        format!("{:x}\r\n", content.len()).as_bytes(),
+        content,
+        b"\r\n",
+    ]
+    .concat()
+}
+
+/// The content of a well-formed chunked body.
+#[track_caller]
+pub(crate) fn dechunk(mut body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    loop {
+        let at = find(body, b"\r\n").expect("a chunk size line");
+        let size = usize::from_str_radix(&text(&body[..at]), 16).expect("a bare chunk size");
+        if size == 0 {
+            return content;
+        }
+        content.extend(&body[at + 2..at + 2 + size]);
+        body = &body[at + 2 + size + 2..];
+    }
+}
+
+/// Octets as text for assertions; what is not UTF-8 is shown escaped.
+pub(crate) fn text(octets: &[u8]) -> String {
+    match std::str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) => octets.escape_ascii().to_string(),
+    }
+}
+
+fn find(octets: &[u8], pattern: &[u8]) -> Option<usize> {
+    octets
+        .windows(pattern.len())
+        .position(|window| window == pattern)
+}

@@ -1,0 +1,248 @@
+//! What is written about an exchange: one line of the access log, field by field; and what stderr
+//! says at which level.
+
+mod support;
+
+use std::{fs, path::PathBuf, process};
+
+use support::*;
+
+/// A file of this test's own; gone at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        Self(dir.join(format!("{name}-{}", process::id())))
+    }
+
+    #[expect(clippy::expect_used, reason = "a helper of tests")]
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a path in UTF-8")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Is it `2026-11-23T13:10:27.123Z`?
+fn is_timestamp(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    shape == "0000-00-00T00:00:00.000Z"
+}
+
+#[test]
+fn each_exchange_is_one_line() {
+    let backend = Backend::serve(|wire, request| {
+        let answer = match request.start() {
+            "GET /chunked HTTP/1.1" => {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+                    .into()
+            }
+            "HEAD / HTTP/1.1" => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".into(),
+            "GET /404 HTTP/1.1" => {
+                "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".into()
+            }
+            _ => ok("hello"),
+        };
+        wire.send(answer);
+    });
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+    let mut client = roundel.client();
+    client.get("/?a=b");
+    client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    client.response_to_head();
+    client.send("POST /p HTTP/1.1\r\nHost: a.example\r\nContent-Length: 7\r\n\r\n1234567");
+    client.response();
+    client.get("http://a.example/absolute");
+    client.get("/404");
+    client.get("/");
+    client.send("GET / HTTP/1.1\r\n\r\n");
+    client.response().expect_reply(400, "bad_host");
+
+    let reply = "400 0 ".to_owned() + &client_body_length(&client);
+    let at = backend.addr();
+    let log = roundel.access_log(7);
+    let got: Vec<_> = log
+        .iter()
+        .map(|line| (line.request.as_str(), line.summary()))
+        .collect();
+    let want = [
+        ("GET /?a=b", format!("200 0 5 {at} 1 new -")),
+        ("HEAD /", format!("200 0 0 {at} 1 reused -")),
+        ("POST /p", format!("200 7 5 {at} 1 reused -")),
+        ("GET /absolute", format!("200 0 5 {at} 1 reused -")),
+        ("GET /404", format!("404 0 0 {at} 1 reused -")),
+        ("GET /", format!("200 0 5 {at} 1 new -")),
+        ("GET /", format!("{reply} - 0 - bad_host")),
+    ];
+    for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+        // How an absolute target is shown is free, and so is what is shown of a refused head.
+        if ![3, 6].contains(&index) {
+            assert_eq!(got.0, want.0);
+        }
+        assert_eq!(got.1, want.1, "{}", want.0);
+    }
+    for line in &log {
+        assert!(is_timestamp(&line.time), "{line:?}");
+        assert_eq!(line.client, client.local_addr().to_string());
+    }
+    let mut times: Vec<_> = log.iter().map(|line| &line.time).collect();
+    times.sort();
+    assert!(
+        times
+            .iter()
+            .zip(&log)
+            .all(|(time, line)| **time == line.time),
+        "in order of their ends"
+    );
+}
+
+/// The length of the last body that this client received.
+fn client_body_length(client: &Wire) -> String {
+    let octets = text(&client.received());
+    octets
+        .rsplit("\r\n\r\n")
+        .next()
+        .unwrap_or_default()
+        .len()
+        .to_string()
+}
+
+#[test]
+fn attempts_and_backends_are_told() {
+    let refusing = ClosedPort::new();
+    let backend = Backend::named("ok");
+    let roundel = Roundel::start(&["--access-log", "-", &refusing.url(), &backend.url()]);
+    assert_eq!(roundel.get("/").text(), "ok");
+    let log = roundel.access_log(1);
+    let body = "2";
+    assert_eq!(
+        log[0].summary(),
+        format!("200 0 {body} {} 2 new -", backend.addr())
+    );
+}
+
+/// A target cannot make a line look like another one.
+#[test]
+fn a_line_is_a_line_whatever_is_asked() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+    for request in [
+        "GET /\" HTTP/1.1\r\nHost: a\r\n\r\n".as_bytes(),
+        b"GET /\xff\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /\x01\" 200 HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let mut client = roundel.client();
+        client.send(request);
+        assert_eq!(client.response().status(), 400);
+    }
+    for line in roundel.access_log(3) {
+        assert_eq!(line.rest[0], "400");
+        assert!(
+            line.request
+                .bytes()
+                .all(|octet| octet.is_ascii_graphic() || octet == b' ')
+        );
+        assert!(!line.request.contains('"'), "{line:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_asked_nothing_is_no_exchange() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+    roundel.client().close();
+    roundel.client().reset();
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert_eq!(roundel.access_log(1)[0].rest[0], "200");
+}
+
+#[test]
+fn a_file_is_appended_to() {
+    let scratch = Scratch::new("access-log");
+    fs::write(&scratch.0, "what was there\n").expect("a file");
+    let backend = Backend::named("ok");
+    for _ in 0..2 {
+        let mut roundel = Roundel::over(&[&backend], &["--access-log", scratch.path()]);
+        assert_eq!(roundel.get("/").text(), "ok");
+        roundel.signal("TERM");
+        assert_eq!(roundel.wait(), Some(0));
+        assert_eq!(roundel.stdout(), Vec::<String>::new());
+    }
+    let written = fs::read_to_string(&scratch.0).expect("the file");
+    let lines: Vec<_> = written.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "what was there"), "{written}");
+    assert!(
+        lines[1..]
+            .iter()
+            .all(|line| line.contains(" \"GET /\" 200 ")),
+        "{written}"
+    );
+    assert!(written.ends_with('\n'));
+}
+
+#[test]
+fn without_the_option_there_is_no_log_and_stderr_is_quiet() {
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &[]);
+    let before = roundel.stderr().len();
+    let mut client = roundel.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    let after = roundel.stderr();
+    assert_eq!(
+        after.len(),
+        before,
+        "start, stop and changes only: {after:#?}"
+    );
+    roundel.signal("TERM");
+    assert_eq!(roundel.wait(), Some(0));
+    assert_eq!(roundel.stdout(), Vec::<String>::new());
+}
+
+#[test]
+fn at_trace_a_connection_can_be_followed() {
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &["--log", "trace"]);
+    let mut client = roundel.client();
+    assert_eq!(client.get("/").text(), "ok");
+    let name = client.local_addr().to_string();
+    client.close();
+    roundel.signal("TERM");
+    assert_eq!(roundel.wait(), Some(0));
+    let lines = roundel.stderr();
+    assert!(
+        lines.iter().any(|line| line.contains(&name)),
+        "{name} is not in {lines:#?}"
+    );
+    let traces = lines
+        .iter()
+        .filter(|line| line.starts_with("TRACE"))
+        .count();
+    assert!(
+        traces >= 3,
+        "accepted, sent on, closed at least: {lines:#?}"
+    );
+}
+
+/// An access log that nobody takes may lose lines. It may not hold anybody up.
+#[test]
+fn a_log_that_is_not_read_stalls_nothing() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::over_with_unread_stdout(&[&backend], &["--access-log", "-"]);
+    let mut client = roundel.client();
+    let target = format!("/{}", "x".repeat(4000));
+    // Far more than a pipe holds.
+    for _ in 0..200 {
+        assert_eq!(client.get(&target).text(), "ok");
+    }
+}

@@ -1,0 +1,336 @@
+//! When things go on: each part of a message at once, requests of one client in their order, interim
+//! and early responses before and beside everything else.
+
+mod support;
+
+use support::*;
+
+/// The content of a request, whatever its framing.
+fn content(request: &Message) -> String {
+    match request.field("transfer-encoding") {
+        Some(_) => text(&request.content()),
+        None => request.text(),
+    }
+}
+
+#[test]
+fn heads_and_chunks_go_on_as_they_come() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut upstream = backend.accept();
+    let head = upstream.head();
+    assert_head(
+        &head,
+        "POST / HTTP/1.1",
+        &forwarded_and(&["Transfer-Encoding: chunked"]),
+    );
+    for part in ["5\r\nhello\r\n", "6\r\n world\r\n", "0\r\n\r\n"] {
+        client.send(part);
+        upstream.expect(part);
+    }
+
+    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_head(
+        &client.head(),
+        "HTTP/1.1 200 OK",
+        &["Transfer-Encoding: chunked"],
+    );
+    for part in ["5\r\nhello\r\n", "6\r\n world\r\n", "0\r\n\r\n"] {
+        upstream.send(part);
+        client.expect(part);
+    }
+}
+
+#[test]
+fn pieces_of_a_length_go_on_as_they_come() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n");
+    let mut upstream = backend.accept();
+    assert_head(
+        &upstream.head(),
+        "POST / HTTP/1.1",
+        &forwarded_and(&["Content-Length: 5"]),
+    );
+    for octet in b"hello" {
+        client.send([*octet]);
+        upstream.expect([*octet]);
+    }
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert_head(&client.head(), "HTTP/1.1 200 OK", &["Content-Length: 5"]);
+    for octet in b"hello" {
+        upstream.send([*octet]);
+        client.expect([*octet]);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_part_of_a_chunk_goes_on_before_its_end() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(get("/"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
+    client.head();
+    let seen = |client: &mut Wire, what: &str| {
+        while !text(&client.received()).contains(what) {
+            client.exactly(1);
+        }
+    };
+    seen(&mut client, "he");
+    upstream.send("llo\r\n0\r\n\r\n");
+    seen(&mut client, "0\r\n\r\n");
+}
+
+#[test]
+fn pieces_until_the_end_go_on_as_they_come() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(get("/"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send("HTTP/1.1 200 OK\r\n\r\n");
+    assert_head(&client.head(), "HTTP/1.1 200 OK", &["Connection: close"]);
+    for part in ["data: 1\n\n", "data: 2\n\n"] {
+        upstream.send(part);
+        client.expect(part);
+    }
+    upstream.close();
+    client.expect_closed();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let backend = Backend::serve(|wire, request| {
+        let target = request
+            .start()
+            .split(' ')
+            .nth(1)
+            .expect("a target")
+            .to_owned();
+        wire.send(ok(&format!("{target} {}", content(&request))));
+    });
+    let roundel = Roundel::over(&[&backend, &backend], &[]);
+    let requests = "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+        POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyou\r\n0\r\n\r\n\
+        GET /4 HTTP/1.1\r\nHost: a\r\n\r\n\
+        GET /5 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n\
+        GET /after-close HTTP/1.1\r\nHost: a\r\n\r\n";
+    for split in [false, true] {
+        let mut client = roundel.client();
+        if split {
+            // What follows `Connection: close` is nobody's, so it may meet a reset: leave it out.
+            let (before, _) = requests.split_once("GET /after").expect("there");
+            client.send_octet_by_octet(before);
+        } else {
+            client.send(requests);
+        }
+        for want in ["/1 ", "/2 hello", "/3 you", "/4 ", "/5 "] {
+            assert_eq!(client.response().text(), want);
+        }
+        client.expect_closed();
+    }
+    assert!(
+        !backend
+            .received()
+            .iter()
+            .any(|octets| text(octets).contains("after-close"))
+    );
+}
+
+/// The second request waits until the first is answered, and reaches no backend before.
+#[test]
+fn a_pipelined_request_does_not_overtake() {
+    let (one, two) = (Backend::manual(), Backend::manual());
+    let roundel = Roundel::over(&[&one, &two], &[]);
+    let mut client = roundel.client();
+    client.send([get("/1"), get("/2")].concat());
+    let mut first = one.accept();
+    first.head();
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx");
+    client.head();
+    client.expect("x");
+    assert_eq!(two.connections(), 0);
+    first.send("y");
+    client.expect("y");
+    let mut second = two.accept();
+    assert!(second.head().starts_with("GET /2 "));
+    second.send(ok("2"));
+    assert_eq!(client.response().text(), "2");
+}
+
+#[test]
+fn a_client_that_half_closes_after_its_requests_is_served() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send([get("/1"), get("/2")].concat());
+    client.half_close();
+    let mut upstream = backend.accept();
+    for body in ["one", "two"] {
+        upstream.head();
+        upstream.send(ok(body));
+        assert_eq!(client.response().text(), body);
+    }
+    client.expect_closed();
+}
+
+#[test]
+fn interim_responses_pass_and_the_final_one_follows() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    let interims = [
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+    ];
+    for together in [true, false] {
+        client.send(get("/"));
+        let mut upstream = backend.accept();
+        upstream.head();
+        if together {
+            upstream.send([interims[0], interims[1], &ok("hi")].concat());
+        }
+        for interim in interims {
+            if !together {
+                upstream.send(interim);
+            }
+            client.expect(interim);
+        }
+        if !together {
+            upstream.send_octet_by_octet(ok("hi"));
+        }
+        let response = client.response();
+        assert_head(&response.head, "HTTP/1.1 200 OK", &["Content-Length: 2"]);
+        assert_eq!(response.text(), "hi");
+        upstream.close();
+    }
+}
+
+/// RFC 9110 section 15.2: a proxy does not send an interim response to a 1.0 client.
+#[test]
+fn a_1_0_client_sees_no_interim_response() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n");
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send(["HTTP/1.1 103 Early Hints\r\n\r\n", &ok("hi")].concat());
+    assert_eq!(client.response().status(), 200);
+}
+
+#[test]
+fn eight_interim_responses_pass_and_nine_do_not() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    let mut client = roundel.client();
+    client.send(get("/"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send(interim.repeat(8) + &ok("hi"));
+    client.expect(interim.repeat(8));
+    assert_eq!(client.response().text(), "hi");
+    client.send(get("/"));
+    upstream.head();
+    upstream.send(interim.repeat(9) + &ok("hi"));
+    client.expect(interim.repeat(8));
+    client.response().expect_reply(502, "too_many_interim");
+    upstream.expect_gone();
+}
+
+#[test]
+fn expect_100_continue_is_between_client_and_backend() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    for _ in 0..2 {
+        client.send(
+            "PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        );
+        let mut upstream = backend.accept();
+        let want = forwarded_and(&["Content-Length: 5", "Expect: 100-continue"]);
+        assert_head(&upstream.head(), "PUT / HTTP/1.1", &want);
+        upstream.send("HTTP/1.1 100 Continue\r\n\r\n");
+        client.expect("HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("hello");
+        upstream.expect("hello");
+        upstream.send(ok("thanks"));
+        assert_eq!(client.response().text(), "thanks");
+        upstream.close();
+    }
+}
+
+#[test]
+fn a_final_response_instead_of_100_continue_is_passed_on() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(
+        "PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
+    let response = client.response();
+    assert_eq!((response.status(), response.text().as_str()), (417, "no"));
+}
+
+/// A backend may answer before it has read the body, and go. The client gets the whole answer and
+/// an orderly end, although it may go on sending for a while.
+#[test]
+fn an_early_final_response_reaches_the_client_whole() {
+    for (name, sent_before) in [("little of the body", 10), ("much of the body", 60_000)] {
+        let _row = row(name);
+        let backend = Backend::manual();
+        let roundel = Roundel::over(&[&backend], &[]);
+        let mut client = roundel.client();
+        client.send("PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n");
+        client.send(vec![b'x'; sent_before]);
+        let mut upstream = backend.accept();
+        upstream.head();
+        upstream.exactly(sent_before);
+        let body = "too much, ".repeat(1000);
+        upstream.send(format!(
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ));
+        upstream.half_close();
+        let response = client.response();
+        assert_eq!((response.status(), response.text()), (413, body));
+        assert_eq!(response.field("connection"), Some("close"));
+        // What is still on its way is read and thrown away: no reset.
+        client.send(vec![b'x'; 10_000]);
+        client.half_close();
+        client.expect_closed();
+    }
+}
+
+/// The response may even end before the request does; then both go on to their ends.
+#[test]
+fn a_response_may_begin_before_its_request_ends() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhello");
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.expect("hello");
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nHELLO");
+    client.head();
+    client.expect("HELLO");
+    client.send("world");
+    upstream.expect("world");
+    upstream.send("WORLD");
+    client.expect("WORLD");
+}
