@@ -87,32 +87,16 @@ const OPTIONS: &[Opt] = &[
             Ok(())
         },
     },
-    timeout!(
-        "head-timeout",
-        head,
-        "a request head must arrive within this time"
-    ),
-    timeout!(
-        "body-timeout",
-        body,
-        "silence that ends a request whose body is awaited"
-    ),
-    timeout!(
-        "idle-timeout",
-        idle,
-        "a client without a request is closed after this time"
-    ),
+    timeout!("head-timeout", head, "a request head must arrive within this time"),
+    timeout!("body-timeout", body, "silence that ends a request whose body is awaited"),
+    timeout!("idle-timeout", idle, "a client without a request is closed after this time"),
     timeout!(
         "connect-timeout",
         connect,
         "a backend must be reached within this time, TLS included"
     ),
     timeout!("timeout", silence, "silence that ends an open request"),
-    timeout!(
-        "drain-timeout",
-        drain,
-        "open requests are cut this long after a stop"
-    ),
+    timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
         long: "access-log",
         short: None,
@@ -226,9 +210,8 @@ fn apply(option: &Opt, draft: &mut Draft, parser: &mut lexopt::Parser) -> Result
     let Some(value) = option.value else {
         return (option.set)(draft, "").map_err(|e| format!("option --{long}: {e}"));
     };
-    let text = parser
-        .value()
-        .map_err(|_| format!("option --{long} needs a value: --{long} {value}"))?;
+    let text =
+        parser.value().map_err(|_| format!("option --{long} needs a value: --{long} {value}"))?;
     let text = utf8(text)?;
     (option.set)(draft, &text).map_err(|e| format!("option --{long} \"{text}\": {e}"))
 }
@@ -245,11 +228,8 @@ fn finish(draft: Draft) -> Result<Request, CliError> {
                 .into());
         }
     };
-    let listen = if draft.listen.is_empty() {
-        vec![parse_listen(DEFAULT_LISTEN)?]
-    } else {
-        draft.listen
-    };
+    let listen =
+        if draft.listen.is_empty() { vec![parse_listen(DEFAULT_LISTEN)?] } else { draft.listen };
     Ok(Request::Run(Box::new(Config {
         listen,
         backends,
@@ -271,11 +251,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let port_of_localhost = text.strip_prefix("localhost:");
     let suggestion = match port_of_localhost.unwrap_or(digits).parse::<u16>() {
         Ok(port) => format!(": did you mean 127.0.0.1:{port}?"),
-        Err(_)
-            if text
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_ipv6()) =>
-        {
+        Err(_) if text.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_ipv6()) => {
             format!(": did you mean [{text}]:8000?")
         }
         Err(_) if text.parse::<std::net::IpAddr>().is_ok() => {
@@ -292,26 +268,18 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     text.parse().map_err(|_| {
         let nearest = nearest(text, levels).map(|level| format!(": did you mean {level}?"));
-        format!(
-            "a level is one of {}{}",
-            levels.join(", "),
-            nearest.unwrap_or_default()
-        )
+        format!("a level is one of {}{}", levels.join(", "), nearest.unwrap_or_default())
     })
 }
 
 fn utf8(text: OsString) -> Result<String, CliError> {
-    text.into_string()
-        .map_err(|text| format!("\"{}\" is not UTF-8", text.to_string_lossy()))
+    text.into_string().map_err(|text| format!("\"{}\" is not UTF-8", text.to_string_lossy()))
 }
 
 fn explain(error: &lexopt::Error) -> CliError {
     match error {
         lexopt::Error::UnexpectedValue { option, value } => {
-            format!(
-                "option {option} takes no value: \"{}\" is too much",
-                value.to_string_lossy()
-            )
+            format!("option {option} takes no value: \"{}\" is too much", value.to_string_lossy())
         }
         other => other.to_string(),
     }
@@ -326,9 +294,8 @@ fn unknown_option(shown: &str, long: &str) -> CliError {
 
 /// The candidate that a typing error may have been meant for: at most a third of it is wrong.
 fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let by_distance = candidates
-        .into_iter()
-        .map(|candidate| (distance(text, candidate), candidate));
+    let by_distance =
+        candidates.into_iter().map(|candidate| (distance(text, candidate), candidate));
     let (distance, candidate) = by_distance.min()?;
     (distance <= candidate.len().div_ceil(3)).then_some(candidate)
 }
@@ -357,12 +324,8 @@ fn help() -> String {
          ,weight=N behind it gets N turns where others get one.\n\nOptions:\n",
     );
     for option in OPTIONS {
-        let short = option
-            .short
-            .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
-        let value = option
-            .value
-            .map_or_else(String::new, |value| format!(" {value}"));
+        let short = option.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let value = option.value.map_or_else(String::new, |value| format!(" {value}"));
         let default =
             (option.default)(&defaults).map_or_else(String::new, |default| format!(" [{default}]"));
         let name = format!("{short}--{}{value}", option.long);
@@ -390,10 +353,7 @@ mod tests {
     #[test]
     fn lines_that_run() {
         let plain = config("http://127.0.0.1:3001");
-        assert_eq!(
-            plain.listen,
-            ["127.0.0.1:8000".parse().expect("an address")]
-        );
+        assert_eq!(plain.listen, ["127.0.0.1:8000".parse().expect("an address")]);
         assert_eq!(plain.timeouts, Timeouts::default());
         assert_eq!(plain.access_log, None);
         assert_eq!(config("--demo").backends, Backends::Demo);
@@ -411,36 +371,19 @@ mod tests {
         assert_eq!(all.timeouts.drain, Duration::from_millis(250));
         assert_eq!(all.access_log, Some(LogDestination::Stdout));
         assert_eq!(all.log_level, LevelFilter::Debug);
-        let Backends::Configured(backends) = all.backends else {
-            panic!("two backends")
-        };
-        assert_eq!(
-            backends.iter().map(|b| b.weight).collect::<Vec<_>>(),
-            [1, 2]
-        );
+        let Backends::Configured(backends) = all.backends else { panic!("two backends") };
+        assert_eq!(backends.iter().map(|b| b.weight).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
     fn lines_that_do_not() {
         for (line, want) in [
-            (
-                "--lsten 1 http://a",
-                "unknown option --lsten: did you mean --listen?",
-            ),
-            (
-                "--frobnicate http://a",
-                "unknown option --frobnicate: roundel --help lists all",
-            ),
+            ("--lsten 1 http://a", "unknown option --lsten: did you mean --listen?"),
+            ("--frobnicate http://a", "unknown option --frobnicate: roundel --help lists all"),
             ("-x http://a", "unknown option -x: roundel --help lists all"),
             ("--listen", "option --listen needs a value: --listen ADDR"),
-            (
-                "--demo=yes",
-                "option --demo takes no value: \"yes\" is too much",
-            ),
-            (
-                "--demo http://a",
-                "--demo brings its own backends: name none beside it",
-            ),
+            ("--demo=yes", "option --demo takes no value: \"yes\" is too much"),
+            ("--demo http://a", "--demo brings its own backends: name none beside it"),
             (
                 "--listen 8000 http://a",
                 "option --listen \"8000\": an address is IP:PORT, as in 127.0.0.1:8000 or [::1]:8000: did you mean 127.0.0.1:8000?",
@@ -453,10 +396,7 @@ mod tests {
                 "--log inof http://a",
                 "option --log \"inof\": a level is one of off, error, warn, info, debug, trace: did you mean info?",
             ),
-            (
-                "a:1",
-                "backend \"a:1\": a backend begins with http:// or https://, as in http://a:1",
-            ),
+            ("a:1", "backend \"a:1\": a backend begins with http:// or https://, as in http://a:1"),
         ] {
             assert_eq!(parse_line(line), Err(want.to_owned()), "{line}");
         }
@@ -467,24 +407,12 @@ mod tests {
 
     #[test]
     fn the_help_names_every_option_and_its_default() {
-        let Ok(Request::Print(text)) = parse_line("--help") else {
-            panic!("help")
-        };
+        let Ok(Request::Print(text)) = parse_line("--help") else { panic!("help") };
         for option in OPTIONS {
-            assert!(
-                text.contains(&format!("--{}", option.long)),
-                "{}",
-                option.long
-            );
+            assert!(text.contains(&format!("--{}", option.long)), "{}", option.long);
         }
-        assert!(
-            text.contains("[127.0.0.1:8000]") && text.contains("[10s]"),
-            "{text}"
-        );
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 120),
-            "{text}"
-        );
+        assert!(text.contains("[127.0.0.1:8000]") && text.contains("[10s]"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
 
     #[test]

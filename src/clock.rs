@@ -3,10 +3,7 @@
 //! Everything else takes a [`Now`] as an argument, so that a test or a simulated world can set the
 //! time. The loop reads once per turn: a value may be some hundred microseconds old, which is far
 //! below every timeout, and a clock reading per request is saved.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the one file that reads the clocks"
-)]
+#![expect(clippy::disallowed_methods, reason = "this is the one file that reads the clocks")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,13 +19,8 @@ pub struct Now {
 /// Reads the clocks.
 #[must_use]
 pub fn now() -> Now {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Now {
-        instant: Instant::now(),
-        unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-    }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Now { instant: Instant::now(), unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
 }
 
 impl Now {
@@ -36,10 +28,7 @@ impl Now {
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
         let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            instant: self.instant + by,
-            unix_ms: self.unix_ms.saturating_add(ms),
-        }
+        Self { instant: self.instant + by, unix_ms: self.unix_ms.saturating_add(ms) }
     }
 }
 

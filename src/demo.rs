@@ -58,14 +58,10 @@ pub fn start() -> io::Result<Demo> {
     let mut listeners = Vec::new();
     for index in 0..DEMO_BACKENDS_COUNT {
         let mut listener = listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
-        poll.registry()
-            .register(&mut listener, Token(index), Interest::READABLE)?;
+        poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
         listeners.push(listener);
     }
-    let addresses = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<io::Result<_>>()?;
+    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     thread::Builder::new().name("demo".into()).spawn(move || {
         if let Err(error) = serve(poll, &listeners) {
             log::error!("the demo backends stopped: {error}");
@@ -146,10 +142,7 @@ fn attend(visit: &mut Visit, scratch: &mut Scratch) -> bool {
 fn step(visit: &mut Visit, scratch: &mut Scratch) -> Option<bool> {
     let limits = Limits::default();
     if !visit.body.is_complete() {
-        let walked = visit
-            .body
-            .walk(&mut visit.part, &mut Vec::new(), &limits)
-            .ok()?;
+        let walked = visit.body.walk(&mut visit.part, &mut Vec::new(), &limits).ok()?;
         visit.part.drain(..walked.used);
         return Some(visit.body.is_complete());
     }
@@ -158,20 +151,9 @@ fn step(visit: &mut Visit, scratch: &mut Scratch) -> Option<bool> {
     };
     let mut storage = field_storage();
     let head = parse_request(&visit.part[..length], &mut storage, &limits).ok()?;
-    let text = format!(
-        "Hello from demo backend {} of {DEMO_BACKENDS_COUNT}.\n",
-        visit.backend + 1
-    );
-    let body = if head.method == Method::Head {
-        ""
-    } else {
-        text.as_str()
-    };
-    let interim = if head.expects_continue {
-        "HTTP/1.1 100 Continue\r\n\r\n"
-    } else {
-        ""
-    };
+    let text = format!("Hello from demo backend {} of {DEMO_BACKENDS_COUNT}.\n", visit.backend + 1);
+    let body = if head.method == Method::Head { "" } else { text.as_str() };
+    let interim = if head.expects_continue { "HTTP/1.1 100 Continue\r\n\r\n" } else { "" };
     let answer = format!(
         "{interim}HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Length: {}\r\n\r\n{body}",

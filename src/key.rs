@@ -7,6 +7,8 @@
 //!
 //! Next: `server::slots` hands keys out, the poll gets them as [`Token`]s.
 
+use std::fmt;
+
 /// Names one connection for as long as it lives, and nobody afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
@@ -14,6 +16,12 @@ pub struct Key {
     pub index: u32,
     /// Which owner of that slot is meant.
     pub generation: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
 }
 
 /// What a token stands for.
@@ -51,10 +59,7 @@ impl From<Subject> for Token {
 }
 
 impl From<Token> for Subject {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the parts are cut out by mask and shift"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts are cut out by mask and shift")]
     fn from(token: Token) -> Self {
         let index = token.0 as u32 & INDEX_MAX;
         let generation = (token.0 >> 32) as u32;

@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+use log::LevelFilter;
 use roundel::cli::{self, Request};
 use roundel::config::Config;
 use roundel::server::{self, RunError};
@@ -25,11 +26,12 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> ExitCode {
-    if SimpleLogger::new()
+    // mio's and rustls's own lines say nothing that ours do not.
+    let logger = SimpleLogger::new()
         .with_level(config.log_level)
-        .init()
-        .is_err()
-    {
+        .with_module_level("mio", LevelFilter::Off)
+        .with_module_level("rustls", LevelFilter::Off);
+    if logger.init().is_err() {
         return fail("the log cannot be started", 1);
     }
     match server::run(config) {

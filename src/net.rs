@@ -104,10 +104,7 @@ impl Default for Scratch {
         Self {
             area: room(HEADROOM_BYTES + READ_BYTES_MAX),
             head: Vec::with_capacity(2 * HEADROOM_BYTES),
-            tls: TlsScratch {
-                incoming: room(READ_BYTES_MAX),
-                outgoing: room(write),
-            },
+            tls: TlsScratch { incoming: room(READ_BYTES_MAX), outgoing: room(write) },
         }
     }
 }

@@ -77,25 +77,16 @@ pub fn run(config: &Config) -> Result<(), RunError> {
             Some(log)
         }
     };
-    let listeners = config
-        .listen
-        .iter()
-        .map(|address| open(*address))
-        .collect::<Result<_, _>>()?;
-    let settings = Settings {
-        timeouts: config.timeouts.clone(),
-        limits: config.limits.clone(),
-        access_log,
-    };
+    let listeners = config.listen.iter().map(|address| open(*address)).collect::<Result<_, _>>()?;
+    let settings =
+        Settings { timeouts: config.timeouts.clone(), limits: config.limits.clone(), access_log };
     let names = backends::names(&configs);
     let event_loop = EventLoop::new(listeners, backends, names, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
     announce(&event_loop, &configs);
-    event_loop
-        .turn_until_stopped()
-        .map_err(|e| RunError::Failed(format!("the poll failed: {e}")))
+    event_loop.turn_until_stopped().map_err(|e| RunError::Failed(format!("the poll failed: {e}")))
 }
 
 fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
@@ -167,10 +158,7 @@ fn secured(
             "{what} needs TLS, and this roundel was built without it"
         )));
     }
-    Ok(configs
-        .iter()
-        .map(|c| (Backend::new(c, Security::Plain), c.weight))
-        .collect())
+    Ok(configs.iter().map(|c| (Backend::new(c, Security::Plain), c.weight)).collect())
 }
 
 /// The time as a worker starts.

@@ -25,10 +25,7 @@ impl Balancer {
     pub fn new(weights: impl IntoIterator<Item = u32>) -> Self {
         let turns = weights
             .into_iter()
-            .map(|weight| Turn {
-                weight: i64::from(weight),
-                credit: 0,
-            })
+            .map(|weight| Turn { weight: i64::from(weight), credit: 0 })
             .collect();
         Self { turns }
     }
@@ -75,10 +72,7 @@ mod tests {
 
     #[test]
     fn weights_interleave() {
-        assert_eq!(
-            turns(&mut Balancer::new([5, 1, 1]), 14, &[]),
-            "aabacaaaabacaa"
-        );
+        assert_eq!(turns(&mut Balancer::new([5, 1, 1]), 14, &[]), "aabacaaaabacaa");
         assert_eq!(turns(&mut Balancer::new([3, 1, 1]), 5, &[]), "abaca");
         assert_eq!(turns(&mut Balancer::new([2, 1]), 6, &[]), "abaaba");
     }

@@ -90,10 +90,7 @@ mod tests {
     use super::*;
 
     fn key(index: u32) -> Key {
-        Key {
-            index,
-            generation: 0,
-        }
+        Key { index, generation: 0 }
     }
 
     #[test]
@@ -102,11 +99,7 @@ mod tests {
         for index in 0..3 {
             assert_eq!(pool.put_idle(key(index), 3), None);
         }
-        assert_eq!(
-            pool.put_idle(key(3), 3),
-            Some(key(0)),
-            "the oldest has to go"
-        );
+        assert_eq!(pool.put_idle(key(3), 3), Some(key(0)), "the oldest has to go");
         pool.remove_idle(key(2));
         assert_eq!(pool.take_idle(), Some(key(3)));
         assert_eq!(pool.take_idle(), Some(key(1)));

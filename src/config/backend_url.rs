@@ -88,11 +88,7 @@ impl BackendConfig {
     /// sees its own name.
     #[must_use]
     pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            self.host.to_string()
-        } else {
-            self.label()
-        }
+        if self.port == self.scheme.default_port() { self.host.to_string() } else { self.label() }
     }
 }
 
@@ -103,11 +99,7 @@ impl fmt::Display for BackendConfig {
             Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}{}", self.authority(), self.prefix)?;
-        if self.weight == 1 {
-            Ok(())
-        } else {
-            write!(f, ",weight={}", self.weight)
-        }
+        if self.weight == 1 { Ok(()) } else { write!(f, ",weight={}", self.weight) }
     }
 }
 
@@ -131,14 +123,7 @@ pub fn parse_backend(text: &str) -> Result<BackendConfig, String> {
         Scheme::Https => HostField::Backend,
     };
     let port = port.unwrap_or(scheme.default_port());
-    Ok(BackendConfig {
-        scheme,
-        host,
-        port,
-        prefix,
-        weight,
-        host_field,
-    })
+    Ok(BackendConfig { scheme, host, port, prefix, weight, host_field })
 }
 
 fn split_weight(text: &str) -> Result<(&str, u32), String> {
@@ -157,24 +142,16 @@ fn split_weight(text: &str) -> Result<(&str, u32), String> {
 fn split_scheme(url: &str) -> Result<(Scheme, &str), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         let like_a_host = !url.is_empty() && !url.starts_with('-') && !url.contains(' ');
-        let example = if like_a_host {
-            url.trim_start_matches('/')
-        } else {
-            "127.0.0.1:3001"
-        };
-        return Err(format!(
-            "a backend begins with http:// or https://, as in http://{example}"
-        ));
+        let example = if like_a_host { url.trim_start_matches('/') } else { "127.0.0.1:3001" };
+        return Err(format!("a backend begins with http:// or https://, as in http://{example}"));
     };
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok((Scheme::Http, rest)),
         "https" => Ok((Scheme::Https, rest)),
-        other if other.starts_with('h') && other.ends_with('s') => Err(format!(
-            "a backend's scheme is http or https: did you mean https://{rest}?"
-        )),
-        _ => Err(format!(
-            "a backend's scheme is http or https: did you mean http://{rest}?"
-        )),
+        other if other.starts_with('h') && other.ends_with('s') => {
+            Err(format!("a backend's scheme is http or https: did you mean https://{rest}?"))
+        }
+        _ => Err(format!("a backend's scheme is http or https: did you mean http://{rest}?")),
     }
 }
 
@@ -225,9 +202,7 @@ fn parse_host(text: &str) -> Result<Host, String> {
             && label.len() <= 63
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.len() > 253 || !name.split('.').all(label_is_good) {
@@ -249,9 +224,7 @@ fn parse_prefix(path: &str) -> Result<String, String> {
         return Err("a prefix has only the characters of a path; write others as %XX".into());
     }
     if path.len() > PREFIX_BYTES_MAX {
-        return Err(format!(
-            "a prefix has at most {PREFIX_BYTES_MAX} characters"
-        ));
+        return Err(format!("a prefix has at most {PREFIX_BYTES_MAX} characters"));
     }
     Ok(path.strip_suffix('/').unwrap_or(path).to_owned())
 }
@@ -269,29 +242,11 @@ mod tests {
     #[test]
     fn urls_that_are_backends() {
         for (text, label, authority, prefix, weight) in [
-            (
-                "http://127.0.0.1:3001",
-                "127.0.0.1:3001",
-                "127.0.0.1:3001",
-                "",
-                1,
-            ),
+            ("http://127.0.0.1:3001", "127.0.0.1:3001", "127.0.0.1:3001", "", 1),
             ("http://127.0.0.1", "127.0.0.1:80", "127.0.0.1", "", 1),
             ("HTTP://h:80/", "h:80", "h", "", 1),
-            (
-                "https://www.example.org",
-                "www.example.org:443",
-                "www.example.org",
-                "",
-                1,
-            ),
-            (
-                "https://h:8443/a/b/,weight=3",
-                "h:8443",
-                "h:8443",
-                "/a/b",
-                3,
-            ),
+            ("https://www.example.org", "www.example.org:443", "www.example.org", "", 1),
+            ("https://h:8443/a/b/,weight=3", "h:8443", "h:8443", "/a/b", 3),
             ("http://[::1]:3001/x", "[::1]:3001", "[::1]:3001", "/x", 1),
             ("http://[::1]", "[::1]:80", "[::1]", "", 1),
             ("http://a_b.c-d.", "a_b.c-d.:80", "a_b.c-d.", "", 1),
@@ -300,24 +255,14 @@ mod tests {
             let backend = parse_backend(text).expect(text);
             assert_eq!(backend.label(), label, "{text}");
             assert_eq!(backend.authority(), authority, "{text}");
-            assert_eq!(
-                (backend.prefix.as_str(), backend.weight),
-                (prefix, weight),
-                "{text}"
-            );
+            assert_eq!((backend.prefix.as_str(), backend.weight), (prefix, weight), "{text}");
         }
     }
 
     #[test]
     fn the_scheme_decides_whose_host_is_seen() {
-        assert_eq!(
-            parse_backend("http://h").expect("good").host_field,
-            HostField::Client
-        );
-        assert_eq!(
-            parse_backend("https://h").expect("good").host_field,
-            HostField::Backend
-        );
+        assert_eq!(parse_backend("http://h").expect("good").host_field, HostField::Client);
+        assert_eq!(parse_backend("https://h").expect("good").host_field, HostField::Backend);
     }
 
     #[test]

@@ -24,10 +24,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" => return Err(format!("a duration needs a unit: did you mean {number}s?")),
         _ => return Err("the units of a duration are ms, s, m and h, as in 250ms or 5s".into()),
     };
-    let ms = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(ms_per_unit));
+    let ms = number.parse::<u64>().ok().and_then(|n| n.checked_mul(ms_per_unit));
     match ms.map(Duration::from_millis) {
         Some(Duration::ZERO) => Err("a duration is at least 1ms".into()),
         Some(duration) if duration <= DURATION_MAX => Ok(duration),
@@ -63,11 +60,7 @@ mod tests {
             ("720h", 2_592_000_000),
             ("007s", 7000),
         ] {
-            assert_eq!(
-                parse_duration(text),
-                Ok(Duration::from_millis(ms)),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
     }
 

@@ -62,20 +62,14 @@ impl BodyState {
     ) -> Result<Walked, BadChunk> {
         match self {
             Self::Complete => Ok(Walked { used: 0, kept: 0 }),
-            Self::UntilClose => Ok(Walked {
-                used: buf.len(),
-                kept: buf.len(),
-            }),
+            Self::UntilClose => Ok(Walked { used: buf.len(), kept: buf.len() }),
             Self::Length(left) => {
                 let take = usize::try_from(*left).map_or(buf.len(), |left| left.min(buf.len()));
                 *left -= take as u64;
                 if *left == 0 {
                     *self = Self::Complete;
                 }
-                Ok(Walked {
-                    used: take,
-                    kept: take,
-                })
+                Ok(Walked { used: take, kept: take })
             }
             Self::Chunked(decoder) => {
                 let walked = decoder.walk(buf, limits)?;
@@ -104,9 +98,7 @@ mod tests {
     fn walk(body: &mut BodyState, octets: &[u8]) -> (usize, Vec<u8>) {
         let mut buf = octets.to_vec();
         let mut tail = Vec::new();
-        let walked = body
-            .walk(&mut buf, &mut tail, &Limits::default())
-            .expect("sound");
+        let walked = body.walk(&mut buf, &mut tail, &Limits::default()).expect("sound");
         buf.truncate(walked.kept);
         buf.extend(tail);
         (walked.used, buf)
@@ -145,10 +137,7 @@ mod tests {
     fn trailers_come_as_a_tail() {
         let mut body = BodyState::new(Framing::Chunked, Emit::Chunks);
         assert_eq!(walk(&mut body, b"1\r\na\r\n0\r\nX: ").1, b"1\r\na\r\n0\r\n");
-        assert_eq!(
-            walk(&mut body, b"y\r\n\r\nGET"),
-            (5, b"X: y\r\n\r\n".to_vec())
-        );
+        assert_eq!(walk(&mut body, b"y\r\n\r\nGET"), (5, b"X: y\r\n\r\n".to_vec()));
         assert!(body.is_complete());
     }
 }

@@ -36,11 +36,7 @@ enum State {
     /// A digit of a chunk size; after the first also what may follow it.
     Size { digits: u8, size: u64 },
     /// The next octet of an extension of a chunk of this size.
-    Extension {
-        size: u64,
-        octets: u32,
-        part: ExtensionPart,
-    },
+    Extension { size: u64, octets: u32, part: ExtensionPart },
     /// The LF after a chunk size.
     SizeLf { size: u64 },
     /// This many octets of content.
@@ -103,12 +99,7 @@ impl ChunkedDecoder {
     #[must_use]
     pub fn new(emit: Emit) -> Self {
         let state = State::Size { digits: 0, size: 0 };
-        Self {
-            state,
-            emit,
-            extension_bytes: 0,
-            trailer: Vec::new(),
-        }
+        Self { state, emit, extension_bytes: 0, trailer: Vec::new() }
     }
 
     /// Whether the body is complete.
@@ -134,11 +125,7 @@ impl ChunkedDecoder {
                 used += take;
                 kept += take;
                 let left = left - take as u64;
-                self.state = if left == 0 {
-                    State::DataCr
-                } else {
-                    State::Data { left }
-                };
+                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 continue;
             }
             let octet = buf[used];
@@ -168,13 +155,7 @@ impl ChunkedDecoder {
                 if digits == SIZE_DIGITS_MAX {
                     return Err(BadChunk);
                 }
-                (
-                    State::Size {
-                        digits: digits + 1,
-                        size: size << 4 | digit,
-                    },
-                    true,
-                )
+                (State::Size { digits: digits + 1, size: size << 4 | digit }, true)
             }
             (State::Extension { size, part, .. }, b'\r') if part.may_end() => {
                 (State::SizeLf { size }, true)
@@ -241,11 +222,7 @@ impl ChunkedDecoder {
     /// its empty line where there was one, otherwise nothing.
     #[must_use]
     pub fn take_tail(&mut self) -> Vec<u8> {
-        if self.is_done() {
-            std::mem::take(&mut self.trailer)
-        } else {
-            Vec::new()
-        }
+        if self.is_done() { std::mem::take(&mut self.trailer) } else { Vec::new() }
     }
 }
 
@@ -263,10 +240,7 @@ fn harmless_trailers(section: &[u8]) -> Result<Vec<u8>, BadChunk> {
     else {
         return Err(BadChunk);
     };
-    for field in fields
-        .iter()
-        .filter(|field| known(field.name.as_bytes()) == Known::Other)
-    {
+    for field in fields.iter().filter(|field| known(field.name.as_bytes()) == Known::Other) {
         out.extend_from_slice(field.name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(field.value);
@@ -337,11 +311,7 @@ mod tests {
     }
 
     const CASES: &[Case] = &[
-        Case {
-            name: "empty body",
-            wire: "0\r\n\r\n",
-            want: Ok(("0\r\n\r\n", "")),
-        },
+        Case { name: "empty body", wire: "0\r\n\r\n", want: Ok(("0\r\n\r\n", "")) },
         Case {
             name: "one chunk",
             wire: "5\r\nhello\r\n0\r\n\r\n",
@@ -392,121 +362,33 @@ mod tests {
             wire: "0\r\nTrailer: X\r\n\r\n",
             want: Ok(("0\r\n\r\n", "")),
         },
-        Case {
-            name: "no size",
-            wire: "\r\nx\r\n0\r\n\r\n",
-            want: Err(BadChunk),
-        },
+        Case { name: "no size", wire: "\r\nx\r\n0\r\n\r\n", want: Err(BadChunk) },
         Case {
             name: "sixteen digits",
             wire: "0000000000000001\r\na\r\n0\r\n\r\n",
             want: Err(BadChunk),
         },
-        Case {
-            name: "0x",
-            wire: "0x1\r\na\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "a sign",
-            wire: "+1\r\na\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "a blank in front",
-            wire: " 1\r\na\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "a blank behind",
-            wire: "1 \r\na\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "an underscore",
-            wire: "1_0\r\na\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare LF after the size",
-            wire: "1\na\r\n0\r\n\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare CR after the size",
-            wire: "1\ra\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare LF after content",
-            wire: "1\r\na\n0\r\n\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "content longer than its size",
-            wire: "1\r\nab\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare LF in an extension",
-            wire: "1;a\nx\r\n0\r\n\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "LF in quotes",
-            wire: "1;a=\"\n\"\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "CR in quotes",
-            wire: "1;a=\"\r\n\"\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "an extension without a name",
-            wire: "1;\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "an extension without a value",
-            wire: "1;a=\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "two words as an extension",
-            wire: "1;a b\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "quotes that go on",
-            wire: "1;a=\"b\" c\r\nx\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare LF at the end",
-            wire: "0\r\n\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare CR at the end",
-            wire: "0\r\n\rx",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "bare LF in a trailer",
-            wire: "0\r\nA: b\n\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "a folded trailer",
-            wire: "0\r\nA: b\r\n c\r\n\r\n",
-            want: Err(BadChunk),
-        },
-        Case {
-            name: "a trailer without a colon",
-            wire: "0\r\nA\r\n\r\n",
-            want: Err(BadChunk),
-        },
+        Case { name: "0x", wire: "0x1\r\na\r\n", want: Err(BadChunk) },
+        Case { name: "a sign", wire: "+1\r\na\r\n", want: Err(BadChunk) },
+        Case { name: "a blank in front", wire: " 1\r\na\r\n", want: Err(BadChunk) },
+        Case { name: "a blank behind", wire: "1 \r\na\r\n", want: Err(BadChunk) },
+        Case { name: "an underscore", wire: "1_0\r\na\r\n", want: Err(BadChunk) },
+        Case { name: "bare LF after the size", wire: "1\na\r\n0\r\n\r\n", want: Err(BadChunk) },
+        Case { name: "bare CR after the size", wire: "1\ra\r\n", want: Err(BadChunk) },
+        Case { name: "bare LF after content", wire: "1\r\na\n0\r\n\r\n", want: Err(BadChunk) },
+        Case { name: "content longer than its size", wire: "1\r\nab\r\n", want: Err(BadChunk) },
+        Case { name: "bare LF in an extension", wire: "1;a\nx\r\n0\r\n\r\n", want: Err(BadChunk) },
+        Case { name: "LF in quotes", wire: "1;a=\"\n\"\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "CR in quotes", wire: "1;a=\"\r\n\"\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "an extension without a name", wire: "1;\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "an extension without a value", wire: "1;a=\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "two words as an extension", wire: "1;a b\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "quotes that go on", wire: "1;a=\"b\" c\r\nx\r\n", want: Err(BadChunk) },
+        Case { name: "bare LF at the end", wire: "0\r\n\n", want: Err(BadChunk) },
+        Case { name: "bare CR at the end", wire: "0\r\n\rx", want: Err(BadChunk) },
+        Case { name: "bare LF in a trailer", wire: "0\r\nA: b\n\r\n", want: Err(BadChunk) },
+        Case { name: "a folded trailer", wire: "0\r\nA: b\r\n c\r\n\r\n", want: Err(BadChunk) },
+        Case { name: "a trailer without a colon", wire: "0\r\nA\r\n\r\n", want: Err(BadChunk) },
         Case {
             name: "a blank in a trailer's name",
             wire: "0\r\nA : b\r\n\r\n",
@@ -547,18 +429,10 @@ mod tests {
                     }
                 });
                 assert_eq!(run(&[wire], b"", emit), want, "{name}");
-                assert_eq!(
-                    run(&[wire], b"GET / HTTP/1.1\r\n", emit),
-                    want,
-                    "{name}, with more"
-                );
+                assert_eq!(run(&[wire], b"GET / HTTP/1.1\r\n", emit), want, "{name}, with more");
                 for split in 1..wire.len() {
                     let (a, b) = wire.split_at(split);
-                    assert_eq!(
-                        run(&[a, b], b"0\r\n\r\n", emit),
-                        want,
-                        "{name}, split at {split}"
-                    );
+                    assert_eq!(run(&[a, b], b"0\r\n\r\n", emit), want, "{name}, split at {split}");
                 }
                 let octets: Vec<&[u8]> = wire.chunks(1).collect();
                 assert_eq!(run(&octets, b"", emit), want, "{name}, octet by octet");
@@ -579,10 +453,7 @@ mod tests {
         assert!(refused(extension(most + 1)), "one chunk's extensions");
         let chunks = limits.chunk_extensions_bytes_max as usize / most;
         assert!(!refused(extension(most).repeat(chunks)));
-        assert!(
-            refused(extension(most).repeat(chunks + 1)),
-            "all extensions together"
-        );
+        assert!(refused(extension(most).repeat(chunks + 1)), "all extensions together");
         let trailer = |octets: usize| format!("0\r\nX: {}\r\n\r\n", "a".repeat(octets - 7));
         assert!(!refused(trailer(limits.trailer_bytes_max)));
         assert!(refused(trailer(limits.trailer_bytes_max + 1)));

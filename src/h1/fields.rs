@@ -79,11 +79,7 @@ pub fn known(name: &[u8]) -> Known {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_like = |other: &str| {
         let fold = |b: u8| {
-            if b == b'_' {
-                b'-'
-            } else {
-                b.to_ascii_lowercase()
-            }
+            if b == b'_' { b'-' } else { b.to_ascii_lowercase() }
         };
         name.iter().map(|b| fold(*b)).eq(other.bytes())
     };
@@ -141,14 +137,8 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[must_use]
 pub fn trim(octets: &[u8]) -> &[u8] {
     let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
-    let start = octets
-        .iter()
-        .position(|octet| !blank(octet))
-        .unwrap_or(octets.len());
-    let end = octets
-        .iter()
-        .rposition(|octet| !blank(octet))
-        .map_or(start, |last| last + 1);
+    let start = octets.iter().position(|octet| !blank(octet)).unwrap_or(octets.len());
+    let end = octets.iter().rposition(|octet| !blank(octet)).map_or(start, |last| last + 1);
     &octets[start..end]
 }
 
@@ -204,15 +194,9 @@ impl<'a> ConnectionOptions<'a> {
     }
 
     fn nominate(&mut self, name: &'a [u8]) -> Result<(), BadConnection> {
-        let empty = Nominated {
-            names: [&[]; CONNECTION_OPTIONS_COUNT_MAX],
-            count: 0,
-        };
+        let empty = Nominated { names: [&[]; CONNECTION_OPTIONS_COUNT_MAX], count: 0 };
         let nominated = self.nominated.get_or_insert(empty);
-        let slot = nominated
-            .names
-            .get_mut(nominated.count)
-            .ok_or(BadConnection)?;
+        let slot = nominated.names.get_mut(nominated.count).ok_or(BadConnection)?;
         *slot = name;
         nominated.count += 1;
         Ok(())
@@ -308,10 +292,7 @@ mod tests {
         assert!(options.nominates(b"x-private"));
         assert!(!options.nominates(b"X-Other"));
         assert!(!options.nominates(b"Host"), "nobody nominates Host");
-        assert!(
-            !options.nominates(b"Cookie"),
-            "nobody nominates credentials"
-        );
+        assert!(!options.nominates(b"Cookie"), "nobody nominates credentials");
         assert_eq!(options.add(b"a b"), Err(BadConnection));
     }
 

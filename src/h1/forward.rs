@@ -117,10 +117,7 @@ fn push_target(out: &mut Vec<u8>, head: &RequestHead<'_>) {
     match head.target {
         Target::Origin(path_and_query) => out.extend_from_slice(path_and_query),
         Target::Asterisk => out.push(b'*'),
-        Target::Absolute {
-            path_and_query: b"",
-            ..
-        } if head.method_text == b"OPTIONS" => {
+        Target::Absolute { path_and_query: b"", .. } if head.method_text == b"OPTIONS" => {
             out.push(b'*');
         }
         Target::Absolute { path_and_query, .. } => {
@@ -189,9 +186,7 @@ fn push_request_connection(out: &mut Vec<u8>, head: &RequestHead<'_>) {
 /// One `Upgrade` field with the protocols that may be asked for through us.
 fn push_upgrade(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     let mut before: &[u8] = b"Upgrade: ";
-    let upgrades = fields
-        .iter()
-        .filter(|field| known(field.name.as_bytes()) == Known::Upgrade);
+    let upgrades = fields.iter().filter(|field| known(field.name.as_bytes()) == Known::Upgrade);
     for protocol in upgrades.flat_map(|field| offered_protocols(field.value)) {
         out.extend_from_slice(before);
         out.extend_from_slice(protocol);
@@ -269,19 +264,13 @@ mod tests {
     use super::*;
     use crate::config::Limits;
 
-    const PLAIN: BackendView<'_> = BackendView {
-        prefix: b"",
-        authority: b"backend:1",
-        sees_itself: false,
-    };
+    const PLAIN: BackendView<'_> =
+        BackendView { prefix: b"", authority: b"backend:1", sees_itself: false };
 
     fn request(wire: &str, backend: BackendView<'_>) -> String {
         let mut storage = field_storage();
         let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default()).expect(wire);
-        let client = ClientFacts {
-            address: [127, 0, 0, 1].into(),
-            proto: "http",
-        };
+        let client = ClientFacts { address: [127, 0, 0, 1].into(), proto: "http" };
         let mut outbound = OutboundHead::default();
         outbound.fill(&head, client);
         let mut out = Vec::new();
@@ -323,21 +312,13 @@ mod tests {
                 "GET / HTTP/1.1\r\nHost: h\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nConnection: upgrade\r\nUpgrade: websocket, x/1\r\n\r\n",
             ),
         ] {
-            assert_eq!(
-                request(wire, PLAIN),
-                want.replace("{F}", FORWARDING),
-                "{wire:?}"
-            );
+            assert_eq!(request(wire, PLAIN), want.replace("{F}", FORWARDING), "{wire:?}");
         }
     }
 
     #[test]
     fn a_backend_sees_its_prefix_and_its_own_name() {
-        let backend = BackendView {
-            prefix: b"/app",
-            sees_itself: true,
-            ..PLAIN
-        };
+        let backend = BackendView { prefix: b"/app", sees_itself: true, ..PLAIN };
         let got = request("GET //x/../y HTTP/1.1\r\nHost: h\r\n\r\n", backend);
         let want = format!(
             "GET /app//x/../y HTTP/1.1\r\nHost: backend:1\r\n{FORWARDING}\

@@ -193,148 +193,61 @@ mod tests {
         (length, coding)
     }
 
-    type Row = (
-        &'static str,
-        &'static [(char, &'static str)],
-        Result<Framing, FramingError>,
-    );
+    type Row = (&'static str, &'static [(char, &'static str)], Result<Framing, FramingError>);
 
     const REQUESTS: &[Row] = &[
         ("nothing", &[], Ok(Framing::NoBody)),
         ("length", &[('l', "5")], Ok(Framing::Length(5))),
         ("length zero", &[('l', "0")], Ok(Framing::Length(0))),
         ("leading zeros", &[('l', "005")], Ok(Framing::Length(5))),
-        (
-            "the same length twice",
-            &[('l', "5"), ('l', "5")],
-            Ok(Framing::Length(5)),
-        ),
-        (
-            "a list of the same length",
-            &[('l', "5, 5")],
-            Ok(Framing::Length(5)),
-        ),
-        (
-            "largest",
-            &[('l', "18446744073709551615")],
-            Ok(Framing::Length(u64::MAX)),
-        ),
-        (
-            "overflow",
-            &[('l', "18446744073709551616")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "two lengths",
-            &[('l', "5"), ('l', "6")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "a list of two",
-            &[('l', "5, 6")],
-            Err(FramingError::Ambiguous),
-        ),
+        ("the same length twice", &[('l', "5"), ('l', "5")], Ok(Framing::Length(5))),
+        ("a list of the same length", &[('l', "5, 5")], Ok(Framing::Length(5))),
+        ("largest", &[('l', "18446744073709551615")], Ok(Framing::Length(u64::MAX))),
+        ("overflow", &[('l', "18446744073709551616")], Err(FramingError::Ambiguous)),
+        ("two lengths", &[('l', "5"), ('l', "6")], Err(FramingError::Ambiguous)),
+        ("a list of two", &[('l', "5, 6")], Err(FramingError::Ambiguous)),
         ("plus sign", &[('l', "+5")], Err(FramingError::Ambiguous)),
         ("minus sign", &[('l', "-5")], Err(FramingError::Ambiguous)),
         ("hexadecimal", &[('l', "0x5")], Err(FramingError::Ambiguous)),
         ("empty", &[('l', "")], Err(FramingError::Ambiguous)),
-        (
-            "an empty element",
-            &[('l', "5,")],
-            Err(FramingError::Ambiguous),
-        ),
+        ("an empty element", &[('l', "5,")], Err(FramingError::Ambiguous)),
         ("inner blank", &[('l', "5 5")], Err(FramingError::Ambiguous)),
         ("chunked", &[('t', "chunked")], Ok(Framing::Chunked)),
-        (
-            "chunked in another case",
-            &[('t', "CHUNKED")],
-            Ok(Framing::Chunked),
-        ),
-        (
-            "chunked twice",
-            &[('t', "chunked, chunked")],
-            Err(FramingError::Ambiguous),
-        ),
+        ("chunked in another case", &[('t', "CHUNKED")], Ok(Framing::Chunked)),
+        ("chunked twice", &[('t', "chunked, chunked")], Err(FramingError::Ambiguous)),
         (
             "chunked in two fields",
             &[('t', "chunked"), ('t', "chunked")],
             Err(FramingError::Ambiguous),
         ),
-        (
-            "chunked not last",
-            &[('t', "chunked, gzip")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "unknown alone",
-            &[('t', "gzip")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "identity",
-            &[('t', "identity")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "unknown, then chunked",
-            &[('t', "gzip, chunked")],
-            Err(FramingError::UnknownCoding),
-        ),
+        ("chunked not last", &[('t', "chunked, gzip")], Err(FramingError::Ambiguous)),
+        ("unknown alone", &[('t', "gzip")], Err(FramingError::Ambiguous)),
+        ("identity", &[('t', "identity")], Err(FramingError::Ambiguous)),
+        ("unknown, then chunked", &[('t', "gzip, chunked")], Err(FramingError::UnknownCoding)),
         (
             "the same in two fields",
             &[('t', "gzip"), ('t', "chunked")],
             Err(FramingError::UnknownCoding),
         ),
-        (
-            "a parameter",
-            &[('t', "chunked;q=1")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "an empty coding",
-            &[('t', "")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "a comma at the end",
-            &[('t', "chunked,")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "a vertical tab",
-            &[('t', "\u{b}chunked")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "both",
-            &[('l', "5"), ('t', "chunked")],
-            Err(FramingError::Ambiguous),
-        ),
-        (
-            "both, the other way",
-            &[('t', "chunked"), ('l', "0")],
-            Err(FramingError::Ambiguous),
-        ),
+        ("a parameter", &[('t', "chunked;q=1")], Err(FramingError::Ambiguous)),
+        ("an empty coding", &[('t', "")], Err(FramingError::Ambiguous)),
+        ("a comma at the end", &[('t', "chunked,")], Err(FramingError::Ambiguous)),
+        ("a vertical tab", &[('t', "\u{b}chunked")], Err(FramingError::Ambiguous)),
+        ("both", &[('l', "5"), ('t', "chunked")], Err(FramingError::Ambiguous)),
+        ("both, the other way", &[('t', "chunked"), ('l', "0")], Err(FramingError::Ambiguous)),
     ];
 
     #[test]
     fn requests() {
         for (name, fields, want) in REQUESTS {
             let (length, coding) = read(fields);
-            assert_eq!(
-                request_framing(Version::Http11, length, coding),
-                *want,
-                "{name}"
-            );
+            assert_eq!(request_framing(Version::Http11, length, coding), *want, "{name}");
         }
     }
 
     #[test]
     fn transfer_codings_are_refused_in_1_0() {
-        for (name, fields, _) in REQUESTS
-            .iter()
-            .filter(|row| row.1.iter().any(|f| f.0 == 't'))
-        {
+        for (name, fields, _) in REQUESTS.iter().filter(|row| row.1.iter().any(|f| f.0 == 't')) {
             let (length, coding) = read(fields);
             let got = request_framing(Version::Http10, length, coding);
             assert_eq!(got, Err(FramingError::Ambiguous), "{name}");
@@ -344,20 +257,8 @@ mod tests {
     #[test]
     fn responses() {
         for (name, version, has_body, fields, want) in [
-            (
-                "until close",
-                Version::Http11,
-                HasBody::ByFields,
-                &[][..],
-                Ok(Framing::UntilClose),
-            ),
-            (
-                "length",
-                Version::Http10,
-                HasBody::ByFields,
-                &[('l', "5")],
-                Ok(Framing::Length(5)),
-            ),
+            ("until close", Version::Http11, HasBody::ByFields, &[][..], Ok(Framing::UntilClose)),
+            ("length", Version::Http10, HasBody::ByFields, &[('l', "5")], Ok(Framing::Length(5))),
             (
                 "chunked",
                 Version::Http11,
@@ -393,13 +294,7 @@ mod tests {
                 &[('l', "5"), ('l', "6")],
                 Err(FramingError::Ambiguous),
             ),
-            (
-                "HEAD",
-                Version::Http11,
-                HasBody::Never,
-                &[('l', "5")],
-                Ok(Framing::NoBody),
-            ),
+            ("HEAD", Version::Http11, HasBody::Never, &[('l', "5")], Ok(Framing::NoBody)),
             (
                 "HEAD, bad length",
                 Version::Http11,
@@ -409,11 +304,7 @@ mod tests {
             ),
         ] {
             let (length, coding) = read(fields);
-            assert_eq!(
-                response_framing(version, has_body, length, coding),
-                want,
-                "{name}"
-            );
+            assert_eq!(response_framing(version, has_body, length, coding), want, "{name}");
         }
     }
 }

@@ -111,12 +111,7 @@ const fn row(
     proxy_error: &'static str,
     sentence: &'static str,
 ) -> Row {
-    Row {
-        word,
-        status,
-        proxy_error,
-        sentence,
-    }
+    Row { word, status, proxy_error, sentence }
 }
 
 impl Reason {
@@ -230,15 +225,7 @@ pub fn write_reply(out: &mut Vec<u8>, reason: Reason, body: ReplyBody, after: Af
     let row = reason.row();
     let mut text = Vec::with_capacity(128);
     push_decimal(&mut text, u64::from(row.status));
-    for part in [
-        " ",
-        phrase(row.status),
-        ": ",
-        row.sentence,
-        " (",
-        row.word,
-        ")\n",
-    ] {
+    for part in [" ", phrase(row.status), ": ", row.sentence, " (", row.word, ")\n"] {
         text.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -276,12 +263,8 @@ mod tests {
     #[test]
     fn an_answer_says_why_three_times() {
         let mut out = Vec::new();
-        let sent = write_reply(
-            &mut out,
-            Reason::ConnectRefused,
-            ReplyBody::Sent,
-            AfterReply::Persist,
-        );
+        let sent =
+            write_reply(&mut out, Reason::ConnectRefused, ReplyBody::Sent, AfterReply::Persist);
         let body = "502 Bad Gateway: The server refused the connection. (connect_refused)\n";
         let want = format!(
             "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -297,20 +280,12 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_the_length_but_no_body() {
         let mut out = Vec::new();
-        let sent = write_reply(
-            &mut out,
-            Reason::BadField,
-            ReplyBody::Omitted,
-            AfterReply::Close,
-        );
+        let sent = write_reply(&mut out, Reason::BadField, ReplyBody::Omitted, AfterReply::Close);
         let text = String::from_utf8(out).expect("ASCII");
         assert_eq!(sent, 0);
         assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
         let body = "400 Bad Request: A header field is malformed. (bad_field)\n";
-        assert!(
-            text.contains(&format!("Content-Length: {}\r\n", body.len())),
-            "{text}"
-        );
+        assert!(text.contains(&format!("Content-Length: {}\r\n", body.len())), "{text}");
     }
 
     #[test]

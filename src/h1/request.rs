@@ -103,11 +103,7 @@ pub fn parse_request<'a>(
     let line = RequestLine {
         method: method.as_bytes(),
         target: target.as_bytes(),
-        version: if version == 0 {
-            Version::Http10
-        } else {
-            Version::Http11
-        },
+        version: if version == 0 { Version::Http10 } else { Version::Http11 },
     };
     judge(line, parsed.headers, limits)
 }
@@ -120,10 +116,7 @@ fn explain(head: &[u8], error: httparse::Error) -> Reason {
         httparse::Error::NewLine => return Reason::BadRequestLine,
         httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => {}
     }
-    let line = head
-        .split(|octet| *octet == b'\r')
-        .next()
-        .unwrap_or_default();
+    let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
     let mut words = line.split(|octet| *octet == b' ');
     match (words.next(), words.next(), words.next(), words.next()) {
         (Some(method), Some(target), Some(version), None) if is_token(method) => match version {
@@ -223,16 +216,14 @@ fn listen<'a>(fields: &'a [Field<'a>]) -> Result<Said<'a>, Reason> {
             Known::ContentLength => said.length.add(field.value),
             Known::TransferEncoding => said.coding.add(field.value),
             Known::Connection => {
-                said.options
-                    .add(field.value)
-                    .map_err(|_| Reason::BadField)?;
+                said.options.add(field.value).map_err(|_| Reason::BadField)?;
             }
             Known::Te => {
                 said.names_trailers |=
                     list(field.value).any(|e| e.eq_ignore_ascii_case(b"trailers"));
             }
             Known::Upgrade => {
-                said.names_protocol |= offered_protocols(field.value).next().is_some()
+                said.names_protocol |= offered_protocols(field.value).next().is_some();
             }
             Known::Expect => {
                 said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
@@ -270,11 +261,7 @@ fn agree_on_host<'a>(
     }
     match target {
         Target::Origin(_) | Target::Asterisk => Ok(said.host),
-        Target::Absolute {
-            default_port,
-            authority,
-            ..
-        } => match said.host {
+        Target::Absolute { default_port, authority, .. } => match said.host {
             Some(host) if !same_authority(host, authority, default_port) => Err(Reason::BadHost),
             _ => Ok(Some(authority)),
         },
@@ -290,9 +277,7 @@ mod tests {
         let mut storage = field_storage();
         let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default())?;
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-        let ours: Vec<usize> = (0..head.fields.len())
-            .filter(|i| head.ours.contains(*i))
-            .collect();
+        let ours: Vec<usize> = (0..head.fields.len()).filter(|i| head.ours.contains(*i)).collect();
         Ok(format!(
             "{} {:?} {:?} host={} {:?} persistent={} upgrade={} trailers={} continue={} ours={ours:?}",
             text(head.method_text),
@@ -428,14 +413,8 @@ mod tests {
             ("Host: a\r\nX(: b", Reason::BadField),
             ("Host: a\r\nConnection: a b", Reason::BadField),
             ("Host: a\r\nContent-Length: +1", Reason::BadFraming),
-            (
-                "Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1",
-                Reason::BadFraming,
-            ),
-            (
-                "Host: a\r\nTransfer-Encoding: gzip, chunked",
-                Reason::UnsupportedCoding,
-            ),
+            ("Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1", Reason::BadFraming),
+            ("Host: a\r\nTransfer-Encoding: gzip, chunked", Reason::UnsupportedCoding),
         ] {
             let end = if fields.is_empty() { "" } else { "\r\n" };
             let wire = format!("POST / HTTP/1.1\r\n{fields}{end}\r\n");
@@ -447,10 +426,7 @@ mod tests {
     fn limits() {
         let get = |path: usize, fields: usize| {
             let fields = "X: y\r\n".repeat(fields);
-            read(&format!(
-                "GET /{} HTTP/1.1\r\nHost: a\r\n{fields}\r\n",
-                "a".repeat(path)
-            ))
+            read(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n{fields}\r\n", "a".repeat(path)))
         };
         assert!(get(8191, 99).is_ok());
         assert_eq!(get(8192, 0), Err(Reason::TargetTooLong));

@@ -73,11 +73,7 @@ pub fn parse_response<'a>(
         return Err(Reason::BadResponseHead);
     }
     let line = StatusLine {
-        version: if version == 0 {
-            Version::Http10
-        } else {
-            Version::Http11
-        },
+        version: if version == 0 { Version::Http10 } else { Version::Http11 },
         status,
         phrase: raw_phrase(head),
     };
@@ -92,10 +88,7 @@ struct StatusLine<'a> {
 
 /// httparse gives an empty phrase where it has octets beyond ASCII; we pass it on as it is.
 fn raw_phrase(head: &[u8]) -> &[u8] {
-    let line = head
-        .split(|octet| *octet == b'\r')
-        .next()
-        .unwrap_or_default();
+    let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
     line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
@@ -114,9 +107,7 @@ fn judge<'a>(
             Known::ContentLength => length.add(field.value),
             Known::TransferEncoding => coding.add(field.value),
             Known::Connection => {
-                options
-                    .add(field.value)
-                    .map_err(|_| Reason::BadResponseHead)?;
+                options.add(field.value).map_err(|_| Reason::BadResponseHead)?;
             }
             Known::KeepAlive => keep_alive = keep_alive_timeout(field.value).or(keep_alive),
             Known::HopByHop | Known::Te | Known::Upgrade => {}
@@ -179,22 +170,14 @@ mod tests {
 
     fn read(wire: &str, method: Method) -> Result<String, Reason> {
         // One octet per character, so that rows can have octets beyond ASCII.
-        let octets: Vec<u8> = wire
-            .chars()
-            .map(|c| u8::try_from(c).expect("one octet"))
-            .collect();
+        let octets: Vec<u8> = wire.chars().map(|c| u8::try_from(c).expect("one octet")).collect();
         let mut storage = field_storage();
         let head = parse_response(&octets, &mut storage, method)?;
-        let ours: Vec<usize> = (0..head.fields.len())
-            .filter(|i| head.ours.contains(*i))
-            .collect();
+        let ours: Vec<usize> = (0..head.fields.len()).filter(|i| head.ours.contains(*i)).collect();
         Ok(format!(
             "{} {} {:?} {:?} persistent={} keep={} ours={ours:?}",
             head.status,
-            head.phrase
-                .iter()
-                .map(|b| char::from(*b))
-                .collect::<String>(),
+            head.phrase.iter().map(|b| char::from(*b)).collect::<String>(),
             head.version,
             head.framing,
             u8::from(head.persistent),
@@ -231,11 +214,7 @@ mod tests {
                 other,
                 "200  Http11 Chunked persistent=0 keep=0 ours=[0, 1, 2]",
             ),
-            (
-                "HTTP/1.1 200\r\n\r\n",
-                other,
-                "200  Http11 UntilClose persistent=1 keep=0 ours=[]",
-            ),
+            ("HTTP/1.1 200\r\n\r\n", other, "200  Http11 UntilClose persistent=1 keep=0 ours=[]"),
             (
                 "HTTP/1.0 200 Gr\u{fc}n\r\nDate: x\r\n\r\n",
                 other,
@@ -269,14 +248,8 @@ mod tests {
             ("HTTP/1.1 200 O\u{0}K\r\n\r\n", Reason::BadResponseHead),
             ("HTTP/2.0 200 OK\r\n\r\n", Reason::BadResponseHead),
             ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", Reason::BadResponseHead),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
-                Reason::BadResponseHead,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
-                Reason::BadResponseHead,
-            ),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Reason::BadResponseHead),
+            ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", Reason::BadResponseHead),
             ("HTTP/1.1 200 OK\r\nA\r\n\r\n", Reason::BadResponseHead),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
@@ -290,10 +263,7 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
                 Reason::BadResponseFraming,
             ),
-            (
-                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-                Reason::BadResponseFraming,
-            ),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Reason::BadResponseFraming),
             ("hello", Reason::BadResponseHead),
         ] {
             assert_eq!(read(wire, Method::Other), Err(reason), "{wire:?}");

@@ -28,10 +28,7 @@ impl HeadScan {
     ///
     /// # Errors
     /// [`BareLf`] as soon as a line ends without CR.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "heads are limited far below 4 GiB"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "heads are limited far below 4 GiB")]
     pub fn advance(&mut self, head: &[u8]) -> Result<Option<usize>, BareLf> {
         loop {
             let from = self.scanned as usize;
@@ -64,28 +61,18 @@ fn octets_through_lf(mut octets: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    const CASES: &[(&str, &[u8], Result<Option<usize>, BareLf>)] = &[
+    type Row = (&'static str, &'static [u8], Result<Option<usize>, BareLf>);
+
+    const CASES: &[Row] = &[
         ("nothing yet", b"", Ok(None)),
         ("an open line", b"GET / HTTP/1.1", Ok(None)),
         ("lines, no end", b"GET / HTTP/1.1\r\nHost: a\r\n", Ok(None)),
         ("CR of the end", b"GET / HTTP/1.1\r\n\r", Ok(None)),
-        (
-            "a request",
-            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            Ok(Some(27)),
-        ),
+        ("a request", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Some(27))),
         ("no fields", b"GET / HTTP/1.1\r\n\r\n", Ok(Some(18))),
         ("only an empty line", b"\r\n", Ok(Some(2))),
-        (
-            "bare LF after the request line",
-            b"GET / HTTP/1.1\nHost: a\r\n\r\n",
-            Err(BareLf),
-        ),
-        (
-            "bare LF after a field",
-            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
-            Err(BareLf),
-        ),
+        ("bare LF after the request line", b"GET / HTTP/1.1\nHost: a\r\n\r\n", Err(BareLf)),
+        ("bare LF after a field", b"GET / HTTP/1.1\r\nHost: a\n\r\n", Err(BareLf)),
         ("bare LF as the end", b"GET / HTTP/1.1\r\n\n", Err(BareLf)),
         ("bare LF at the start", b"\n", Err(BareLf)),
         ("CR CR LF is not an empty line", b"G\r\n\r\r\n", Ok(None)),
@@ -98,11 +85,7 @@ mod tests {
             for split in 0..wire.len() {
                 let mut scan = HeadScan::default();
                 let first = scan.advance(&wire[..split]);
-                let got = if first == Ok(None) {
-                    scan.advance(wire)
-                } else {
-                    first
-                };
+                let got = if first == Ok(None) { scan.advance(wire) } else { first };
                 assert_eq!(got, *want, "{name}, split at {split}");
             }
             let mut scan = HeadScan::default();
@@ -114,11 +97,7 @@ mod tests {
             if *want != Ok(None) {
                 let mut longer = wire.to_vec();
                 longer.extend_from_slice(b"more\n\r\n");
-                assert_eq!(
-                    HeadScan::default().advance(&longer),
-                    *want,
-                    "{name}, with more"
-                );
+                assert_eq!(HeadScan::default().advance(&longer), *want, "{name}, with more");
             }
         }
     }

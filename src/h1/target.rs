@@ -46,14 +46,9 @@ fn parse_absolute(target: &[u8]) -> Option<Target<'_>> {
     let schemes: [(&str, &'static [u8]); 2] = [("http://", b":80"), ("https://", b":443")];
     let (default_port, rest) = schemes.iter().find_map(|(scheme, port)| {
         let (start, rest) = target.split_at_checked(scheme.len())?;
-        start
-            .eq_ignore_ascii_case(scheme.as_bytes())
-            .then_some((*port, rest))
+        start.eq_ignore_ascii_case(scheme.as_bytes()).then_some((*port, rest))
     })?;
-    let end = rest
-        .iter()
-        .position(|octet| matches!(octet, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|octet| matches!(octet, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at(end);
     (is_host(authority) && is_path_and_query(path_and_query)).then_some(Target::Absolute {
         default_port,
@@ -90,19 +85,15 @@ pub const HOST_BYTES_MAX: usize = 255 + ":65535".len();
 pub fn is_host(octets: &[u8]) -> bool {
     let (host_is_good, after) = match octets.strip_prefix(b"[") {
         Some(inner) => {
-            let end = inner
-                .iter()
-                .position(|octet| *octet == b']')
-                .unwrap_or(inner.len());
+            let Some(end) = inner.iter().position(|octet| *octet == b']') else {
+                return false;
+            };
             let literal = std::str::from_utf8(&inner[..end]).ok();
             let good = literal.is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
             (good, &inner[end + 1..])
         }
         None => {
-            let end = octets
-                .iter()
-                .position(|octet| *octet == b':')
-                .unwrap_or(octets.len());
+            let end = octets.iter().position(|octet| *octet == b':').unwrap_or(octets.len());
             let (name, after) = octets.split_at(end);
             (is_reg_name(name), after)
         }
@@ -127,8 +118,7 @@ fn is_reg_name(octets: &[u8]) -> bool {
 pub fn same_authority(one: &[u8], other: &[u8], default_port: &[u8]) -> bool {
     let strip = |authority| -> &[u8] {
         let bare = <[u8]>::strip_suffix(authority, default_port);
-        bare.or_else(|| authority.strip_suffix(b":"))
-            .unwrap_or(authority)
+        bare.or_else(|| authority.strip_suffix(b":")).unwrap_or(authority)
     };
     strip(one).eq_ignore_ascii_case(strip(other))
 }
@@ -148,11 +138,7 @@ mod tests {
         };
         for (method, target, want) in [
             ("GET", "/", Ok(Target::Origin(&b"/"[..]))),
-            (
-                "GET",
-                "/a//../b?c=d?e",
-                Ok(Target::Origin(b"/a//../b?c=d?e")),
-            ),
+            ("GET", "/a//../b?c=d?e", Ok(Target::Origin(b"/a//../b?c=d?e"))),
             ("GET", "/%zz", Ok(Target::Origin(b"/%zz"))),
             ("GET", "//h/x", Ok(Target::Origin(b"//h/x"))),
             ("OPTIONS", "*", Ok(Target::Asterisk)),
@@ -186,16 +172,7 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in [
-            "a",
-            "a.b:80",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:8000",
-            "a_b-c.",
-            "h:",
-            "x%20y",
-        ] {
+        for good in ["a", "a.b:80", "127.0.0.1:1", "[::1]", "[::1]:8000", "a_b-c.", "h:", "x%20y"] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [

@@ -66,11 +66,7 @@ pub struct Link<S> {
 impl<S: Sock> Link<S> {
     /// An accepted connection.
     pub fn plain(sock: S) -> Self {
-        Self {
-            transport: Transport::Plain(sock),
-            latch: Latch::default(),
-            out: Outbox::default(),
-        }
+        Self { transport: Transport::Plain(sock), latch: Latch::default(), out: Outbox::default() }
     }
 
     /// A connection that is being made.
@@ -84,11 +80,7 @@ impl<S: Sock> Link<S> {
     ) -> Result<Self, HandshakeError> {
         let mut out = Outbox::default();
         let transport = security.begin(sock, &mut out, scratch)?;
-        Ok(Self {
-            transport,
-            latch: Latch::default(),
-            out,
-        })
+        Ok(Self { transport, latch: Latch::default(), out })
     }
 
     /// Remembers what an event said.
@@ -142,11 +134,7 @@ impl<S: Sock> Link<S> {
     /// were waiting in front of them.
     pub fn send(&mut self, octets: &[u8], scratch: &mut TlsScratch) -> io::Result<Sent> {
         if octets.is_empty() {
-            return Ok(if self.out.is_empty() {
-                Sent::All
-            } else {
-                Sent::Waiting
-            });
+            return Ok(if self.out.is_empty() { Sent::All } else { Sent::Waiting });
         }
         match &mut self.transport {
             Transport::Plain(sock) => {

@@ -45,10 +45,7 @@ impl Lookup for SystemLookup {
             }
         }
         if unique.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the name has no address",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
         Ok(unique)
     }
@@ -104,12 +101,7 @@ impl Resolver {
             let due = clock::now().instant;
             let mut asked: Vec<Asked> = names
                 .into_iter()
-                .map(|name| Asked {
-                    name,
-                    known: None,
-                    retry: RETRY_INTERVAL,
-                    due,
-                })
+                .map(|name| Asked { name, known: None, retry: RETRY_INTERVAL, due })
                 .collect();
             while let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) {
                 let wait = next.due.saturating_duration_since(clock::now().instant);
@@ -126,10 +118,7 @@ impl Resolver {
             }
         };
         thread::Builder::new().name("resolver".into()).spawn(work)?;
-        Ok(Self {
-            answers,
-            _alive: alive,
-        })
+        Ok(Self { answers, _alive: alive })
     }
 
     /// News that has arrived, without waiting for more.
@@ -168,10 +157,7 @@ impl Asked {
                 Err(error.to_string())
             }
         };
-        Some(Answer {
-            id: self.name.id,
-            outcome,
-        })
+        Some(Answer { id: self.name.id, outcome })
     }
 }
 
@@ -183,11 +169,7 @@ mod tests {
 
     impl Lookup for Script {
         fn lookup(&mut self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-            if self.0.is_empty() {
-                Err(io::ErrorKind::NotFound.into())
-            } else {
-                self.0.remove(0)
-            }
+            if self.0.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { self.0.remove(0) }
         }
     }
 
@@ -204,61 +186,23 @@ mod tests {
             Ok(vec![address(3)]),
         ];
         let mut lookup = Script(script);
-        let name = Name {
-            id: 7,
-            host: "h".into(),
-            port: 80,
-        };
+        let name = Name { id: 7, host: "h".into(), port: 80 };
         let due = clock::now().instant;
-        let mut asked = Asked {
-            name,
-            known: None,
-            retry: RETRY_INTERVAL,
-            due,
-        };
+        let mut asked = Asked { name, known: None, retry: RETRY_INTERVAL, due };
         let first = asked.ask(&mut lookup);
-        assert_eq!(
-            first,
-            Some(Answer {
-                id: 7,
-                outcome: Ok(vec![address(1), address(2)])
-            })
-        );
-        assert_eq!(
-            asked.ask(&mut lookup),
-            None,
-            "the same addresses in another order"
-        );
-        assert!(
-            asked
-                .ask(&mut lookup)
-                .is_some_and(|answer| answer.outcome.is_err())
-        );
+        assert_eq!(first, Some(Answer { id: 7, outcome: Ok(vec![address(1), address(2)]) }));
+        assert_eq!(asked.ask(&mut lookup), None, "the same addresses in another order");
+        assert!(asked.ask(&mut lookup).is_some_and(|answer| answer.outcome.is_err()));
         let last = asked.ask(&mut lookup);
-        assert_eq!(
-            last,
-            Some(Answer {
-                id: 7,
-                outcome: Ok(vec![address(3)])
-            })
-        );
+        assert_eq!(last, Some(Answer { id: 7, outcome: Ok(vec![address(3)]) }));
     }
 
     #[test]
     fn failures_are_asked_for_again_ever_more_slowly() {
         let mut lookup = Script(Vec::new());
-        let name = Name {
-            id: 0,
-            host: "h".into(),
-            port: 80,
-        };
+        let name = Name { id: 0, host: "h".into(), port: 80 };
         let due = clock::now().instant;
-        let mut asked = Asked {
-            name,
-            known: None,
-            retry: RETRY_INTERVAL,
-            due,
-        };
+        let mut asked = Asked { name, known: None, retry: RETRY_INTERVAL, due };
         let mut waits = Vec::new();
         for _ in 0..7 {
             waits.push(asked.retry.as_secs());
@@ -270,24 +214,14 @@ mod tests {
     #[test]
     fn the_thread_answers_and_wakes() {
         let (woken_sender, woken) = mpsc::channel();
-        let names = vec![Name {
-            id: 1,
-            host: "h".into(),
-            port: 80,
-        }];
+        let names = vec![Name { id: 1, host: "h".into(), port: 80 }];
         let wake = move || {
             let _ = woken_sender.send(());
         };
         let resolver = Resolver::start(names, Script(vec![Ok(vec![address(9)])]), wake);
         let resolver = resolver.expect("a thread");
         let answer = resolver.wait(Duration::from_secs(10));
-        assert_eq!(
-            answer,
-            Some(Answer {
-                id: 1,
-                outcome: Ok(vec![address(9)])
-            })
-        );
+        assert_eq!(answer, Some(Answer { id: 1, outcome: Ok(vec![address(9)]) }));
         assert!(woken.recv_timeout(Duration::from_secs(10)).is_ok());
     }
 }

@@ -1,8 +1,5 @@
 //! What only the C library offers: signals and the limit of descriptors. The one file with `unsafe`.
-#![expect(
-    unsafe_code,
-    reason = "signal handlers and resource limits have no safe interface"
-)]
+#![expect(unsafe_code, reason = "signal handlers and resource limits have no safe interface")]
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -38,10 +35,7 @@ impl Signals {
         for signal in [libc::SIGTERM, libc::SIGINT] {
             install(signal)?;
         }
-        Ok(Self {
-            reader,
-            _writer: writer,
-        })
+        Ok(Self { reader, _writer: writer })
     }
 
     /// What the poll watches.
@@ -54,14 +48,10 @@ impl Signals {
         let mut octets = [0u8; 64];
         let mut signals = Vec::new();
         while let Ok(n @ 1..) = io::Read::read(&mut self.reader, &mut octets) {
-            signals.extend(
-                octets[..n]
-                    .iter()
-                    .filter_map(|octet| match i32::from(*octet) {
-                        libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
-                        _ => None,
-                    }),
-            );
+            signals.extend(octets[..n].iter().filter_map(|octet| match i32::from(*octet) {
+                libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
+                _ => None,
+            }));
         }
         signals.into_iter()
     }
@@ -76,11 +66,7 @@ fn install(signal: libc::c_int) -> io::Result<()> {
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
@@ -116,19 +102,13 @@ unsafe fn errno_location() -> *mut libc::c_int {
 /// # Errors
 /// When the kernel does not say.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls get a pointer to a value that lives through them.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
             return Err(io::Error::last_os_error());
         }
-        let raised = libc::rlimit {
-            rlim_cur: limit.rlim_max,
-            ..limit
-        };
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
         // macOS refuses more than its own maximum; the soft limit then stays as it is.
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
             limit = raised;

@@ -59,9 +59,7 @@ impl Trust {
             Some(pem) => {
                 for certificate in CertificateDer::pem_slice_iter(pem) {
                     let certificate = certificate.map_err(|e| format!("not PEM: {e}"))?;
-                    roots
-                        .add(certificate)
-                        .map_err(|e| format!("not a certificate: {e}"))?;
+                    roots.add(certificate).map_err(|e| format!("not a certificate: {e}"))?;
                 }
                 if roots.is_empty() {
                     return Err("there is no certificate in it".into());
@@ -125,9 +123,7 @@ pub struct TlsStream<S> {
 
 impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsStream")
-            .field("sock", &self.sock)
-            .finish_non_exhaustive()
+        f.debug_struct("TlsStream").field("sock", &self.sock).finish_non_exhaustive()
     }
 }
 
@@ -160,15 +156,8 @@ impl<S: Sock> TlsStream<S> {
         let connection =
             UnbufferedClientConnection::new(client.trust.0.clone(), client.name.clone())
                 .map_err(|e| explain(&e))?;
-        let mut stream = Self {
-            sock,
-            connection,
-            carry: Vec::new(),
-            peer_ended: false,
-        };
-        stream
-            .process(0, &mut [], out, scratch)
-            .map_err(|e| explain(&e))?;
+        let mut stream = Self { sock, connection, carry: Vec::new(), peer_ended: false };
+        stream.process(0, &mut [], out, scratch).map_err(|e| explain(&e))?;
         Ok(stream)
     }
 
@@ -216,9 +205,8 @@ impl<S: Sock> TlsStream<S> {
                 return Received::Closed;
             }
             // Plaintext is never longer than its records, so what is read here fits there.
-            let room = bytes_max
-                .max(READ_BYTES_MIN)
-                .min(buf.len().saturating_sub(self.carry.len()));
+            let room =
+                bytes_max.max(READ_BYTES_MIN).min(buf.len().saturating_sub(self.carry.len()));
             let filled = match self.fill(room, latch, scratch) {
                 Received::Octets(filled) => filled,
                 Received::Closed => return Received::Broken(Broken::TlsTruncated),
@@ -262,11 +250,8 @@ impl<S: Sock> TlsStream<S> {
         let mut at = 0;
         let mut plain = 0;
         let outcome = loop {
-            let UnbufferedStatus {
-                mut discard, state, ..
-            } = self
-                .connection
-                .process_tls_records(&mut incoming[at..filled]);
+            let UnbufferedStatus { mut discard, state, .. } =
+                self.connection.process_tls_records(&mut incoming[at..filled]);
             let go_on = match state {
                 Err(error) => {
                     // The records that broke it are gone; what is left of rustls is its alert.
@@ -295,9 +280,7 @@ impl<S: Sock> TlsStream<S> {
                         Step::GoOn
                     }
                     Err(EncodeError::InsufficientSize(_) | EncodeError::AlreadyEncoded) => {
-                        Step::End(Err(Error::General(
-                            "a handshake message is too long".into(),
-                        )))
+                        Step::End(Err(Error::General("a handshake message is too long".into())))
                     }
                 },
                 Ok(ConnectionState::TransmitTlsData(transmit)) => {
@@ -344,12 +327,12 @@ impl<S: Sock> TlsStream<S> {
     ) -> io::Result<Sent> {
         let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.carry);
         let encrypted = match state {
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic
-                .encrypt(octets, &mut scratch.outgoing)
-                .map_err(|e| match e {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                traffic.encrypt(octets, &mut scratch.outgoing).map_err(|e| match e {
                     EncryptError::InsufficientSize(_) => io::ErrorKind::InvalidInput.into(),
                     EncryptError::EncryptExhausted => io::Error::from(io::ErrorKind::BrokenPipe),
-                })?,
+                })?
+            }
             _ => return Err(io::ErrorKind::BrokenPipe.into()),
         };
         send_through(&mut self.sock, latch, out, &scratch.outgoing[..encrypted])
@@ -399,10 +382,7 @@ fn broken_handshake(error: &io::Error) -> HandshakeError {
         io::ErrorKind::UnexpectedEof => "the connection ended during the TLS handshake".into(),
         _ => format!("the connection broke during the TLS handshake: {error}"),
     };
-    HandshakeError {
-        reason: Reason::TlsHandshakeFailed,
-        text,
-    }
+    HandshakeError { reason: Reason::TlsHandshakeFailed, text }
 }
 
 /// Says in words what a handshake failed for, and names the reason.
@@ -435,8 +415,5 @@ fn explain(error: &Error) -> HandshakeError {
         (Reason::TlsBadCertificate, _) => "its certificate is unusable",
         _ => "the TLS handshake failed",
     };
-    HandshakeError {
-        reason,
-        text: format!("{words} ({error})"),
-    }
+    HandshakeError { reason, text: format!("{words} ({error})") }
 }

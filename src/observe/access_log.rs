@@ -146,18 +146,16 @@ impl AccessLog {
         let (done, finished) = mpsc::channel();
         let write_failures = Arc::new(AtomicU64::new(0));
         let failures = Arc::clone(&write_failures);
-        thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || {
-                for mut lines in to_write {
-                    if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
-                        failures.fetch_add(count_lines(&lines), Ordering::Relaxed);
-                    }
-                    lines.clear();
-                    let _ = to_fill.try_send(lines);
+        thread::Builder::new().name("access-log".into()).spawn(move || {
+            for mut lines in to_write {
+                if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
+                    failures.fetch_add(count_lines(&lines), Ordering::Relaxed);
                 }
-                let _ = done.send(());
-            })?;
+                lines.clear();
+                let _ = to_fill.try_send(lines);
+            }
+            let _ = done.send(());
+        })?;
         Ok(Self {
             lines: Vec::new(),
             lines_count: 0,

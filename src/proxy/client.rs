@@ -94,14 +94,7 @@ impl<S> Client<S> {
     /// A connection that was just accepted.
     pub fn accepted(link: Link<S>, address: SocketAddr, deadline: Deadline) -> Self {
         let state = ClientState::AwaitHead(HeadProgress::default());
-        Self {
-            link,
-            state,
-            address,
-            part: Vec::new(),
-            input: Input::Open,
-            deadline,
-        }
+        Self { link, state, address, part: Vec::new(), input: Input::Open, deadline }
     }
 }
 
@@ -144,12 +137,7 @@ pub fn read_head<S: Sock>(
     let was_empty = part.is_empty();
     loop {
         if start < end {
-            match find_head(
-                &mut progress,
-                &ctx.scratch.area[..end],
-                &mut start,
-                ctx.limits,
-            ) {
+            match find_head(&mut progress, &ctx.scratch.area[..end], &mut start, ctx.limits) {
                 Ok(Some(head_end)) => {
                     return take_request(client, spare, start..head_end, end, ctx);
                 }
@@ -161,10 +149,7 @@ pub fn read_head<S: Sock>(
             return ended(start, end);
         }
         let room = &mut ctx.scratch.area[end..];
-        match client
-            .link
-            .read(room, READ_BYTES_START, &mut ctx.scratch.tls)
-        {
+        match client.link.read(room, READ_BYTES_START, &mut ctx.scratch.tls) {
             Received::Octets(n) => end += n,
             Received::Closed => client.input = Input::Ended,
             Received::Broken(_) if start == end => return HeadOutcome::Closed,
@@ -185,11 +170,7 @@ pub fn read_head<S: Sock>(
 }
 
 fn ended(start: usize, end: usize) -> HeadOutcome {
-    if start == end {
-        HeadOutcome::Closed
-    } else {
-        HeadOutcome::Aborted(Reason::ClientClosed)
-    }
+    if start == end { HeadOutcome::Closed } else { HeadOutcome::Aborted(Reason::ClientClosed) }
 }
 
 /// Looks for the end of the head in what is there, from `start` on; moves `start` over an empty line.
@@ -221,28 +202,14 @@ fn find_head(
 /// Names the part of the head in which a line ends without CR.
 fn bare_lf(head: &[u8]) -> Reason {
     let first_lf = head.iter().position(|octet| *octet == b'\n').unwrap_or(0);
-    if head[..first_lf].ends_with(b"\r") {
-        Reason::BadField
-    } else {
-        Reason::BadRequestLine
-    }
+    if head[..first_lf].ends_with(b"\r") { Reason::BadField } else { Reason::BadRequestLine }
 }
 
 /// Names what makes a head too long: the target, if it alone is over its limit.
 fn too_long(head: &[u8], target_bytes_max: usize) -> Reason {
-    let line = head
-        .split(|octet| *octet == b'\r')
-        .next()
-        .unwrap_or_default();
-    let target = line
-        .split(|octet| *octet == b' ')
-        .nth(1)
-        .unwrap_or_default();
-    if target.len() > target_bytes_max {
-        Reason::TargetTooLong
-    } else {
-        Reason::HeadTooLong
-    }
+    let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
+    let target = line.split(|octet| *octet == b' ').nth(1).unwrap_or_default();
+    if target.len() > target_bytes_max { Reason::TargetTooLong } else { Reason::HeadTooLong }
 }
 
 /// Judges the head and sorts out what lies behind it.
@@ -254,9 +221,7 @@ fn take_request<S: Sock>(
     ctx: &mut Context<'_>,
 ) -> HeadOutcome {
     let area = &mut ctx.scratch.area;
-    let mut exchange = spare
-        .take()
-        .unwrap_or_else(|| Box::new(Exchange::new(ctx.now.instant)));
+    let mut exchange = spare.take().unwrap_or_else(|| Box::new(Exchange::new(ctx.now.instant)));
     let mut storage = field_storage();
     let parsed = match parse_request(&area[head.clone()], &mut storage, ctx.limits) {
         Ok(parsed) => parsed,
@@ -265,10 +230,7 @@ fn take_request<S: Sock>(
             return HeadOutcome::Refused(reason);
         }
     };
-    let facts = ClientFacts {
-        address: client.address.ip(),
-        proto: "http",
-    };
+    let facts = ClientFacts { address: client.address.ip(), proto: "http" };
     exchange.open(&parsed, facts, ctx.now.instant);
     let mut body = BodyState::new(parsed.framing, Emit::Chunks);
     let mut tail = Vec::new();
@@ -288,8 +250,5 @@ fn take_request<S: Sock>(
     if !rest.is_empty() {
         client.part.extend_from_slice(&area[rest]);
     }
-    HeadOutcome::Ready {
-        exchange,
-        body: kept,
-    }
+    HeadOutcome::Ready { exchange, body: kept }
 }

@@ -230,10 +230,7 @@ impl Exchange {
             },
             request: RequestState::Relay(BodyState::Complete),
             kept: Kept::All(Vec::new()),
-            response: ResponseState::AwaitHead {
-                scan: HeadScan::default(),
-                interim: 0,
-            },
+            response: ResponseState::AwaitHead { scan: HeadScan::default(), interim: 0 },
             route: Route {
                 backend: None,
                 tried: Vec::new(),
@@ -256,16 +253,8 @@ impl Exchange {
         self.facts = Facts {
             method: head.method,
             version: head.version,
-            connection: if head.persistent {
-                Wish::Persist
-            } else {
-                Wish::Close
-            },
-            upgrade: if head.wants_upgrade {
-                Offer::Made
-            } else {
-                Offer::None
-            },
+            connection: if head.persistent { Wish::Persist } else { Wish::Close },
+            upgrade: if head.wants_upgrade { Offer::Made } else { Offer::None },
         };
         self.started = now;
     }
@@ -274,10 +263,7 @@ impl Exchange {
     pub fn reset(&mut self) {
         let mut head = std::mem::take(&mut self.head);
         head.clear(HEAD_BYTES_KEPT);
-        *self = Self {
-            head,
-            ..Self::new(self.started)
-        };
+        *self = Self { head, ..Self::new(self.started) };
     }
 
     /// Whether a final response head has gone to the client.
@@ -381,10 +367,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self {
-            reads: DRIVE_READS_MAX,
-            bytes: DRIVE_BYTES_MAX,
-        }
+        Self { reads: DRIVE_READS_MAX, bytes: DRIVE_BYTES_MAX }
     }
 
     pub(super) fn spend(&mut self, bytes: usize) {
@@ -452,10 +435,7 @@ fn flush<S: Sock>(
     upstream: &mut Upstream<S>,
     exchange: &mut Exchange,
 ) -> Result<bool, Failure> {
-    let to_client = client
-        .link
-        .flush()
-        .map_err(|_| Failure::Client(Reason::ClientReset))?;
+    let to_client = client.link.flush().map_err(|_| Failure::Client(Reason::ClientReset))?;
     match upstream.link.flush() {
         Ok(to_upstream) => Ok(to_client + to_upstream > 0),
         Err(_) => {

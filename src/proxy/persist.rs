@@ -44,11 +44,7 @@ pub(super) fn decide(
         }
         let body = BodyState::Complete;
         let promise = BackendPromise::Close;
-        return Ok(Decided {
-            body,
-            after: AfterResponse::Tunnel,
-            promise,
-        });
+        return Ok(Decided { body, after: AfterResponse::Tunnel, promise });
     }
     // Chunks are not for HTTP/1.0: such a client gets the content, until the connection closes.
     let (emit, ends_by_close) = match (head.framing, exchange.facts.version) {
@@ -61,19 +57,13 @@ pub(super) fn decide(
         && !ends_by_close
         && !stopping;
     let promise = if head.persistent {
-        BackendPromise::Persist {
-            keep_alive: head.keep_alive,
-        }
+        BackendPromise::Persist { keep_alive: head.keep_alive }
     } else {
         BackendPromise::Close
     };
     Ok(Decided {
         body: BodyState::new(head.framing, emit),
-        after: if goes_on {
-            AfterResponse::Persist
-        } else {
-            AfterResponse::Close
-        },
+        after: if goes_on { AfterResponse::Persist } else { AfterResponse::Close },
         promise,
     })
 }

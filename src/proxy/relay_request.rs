@@ -35,9 +35,7 @@ pub(super) fn relay_request<S: Sock>(
         return Flow::Still;
     }
     let Scratch { area, tls, .. } = &mut *ctx.scratch;
-    let received = client
-        .link
-        .read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls);
+    let received = client.link.read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls);
     let end = match received {
         Received::Octets(n) => HEADROOM_BYTES + n,
         Received::Blocked => return Flow::Still,
@@ -53,19 +51,14 @@ pub(super) fn relay_request<S: Sock>(
         return client_failed(Reason::BadChunk);
     };
     exchange.bytes_in += walked.used as u64;
-    client
-        .part
-        .extend_from_slice(&area[HEADROOM_BYTES + walked.used..end]);
+    client.part.extend_from_slice(&area[HEADROOM_BYTES + walked.used..end]);
     let goes_on = &area[HEADROOM_BYTES..HEADROOM_BYTES + walked.kept];
     exchange.remember(goes_on, ctx.limits.replay_bytes_max);
     exchange.remember(&tail, ctx.limits.replay_bytes_max);
-    let sent = upstream.link.send(goes_on, tls).and_then(|sent| {
-        if tail.is_empty() {
-            Ok(sent)
-        } else {
-            upstream.link.send(&tail, tls)
-        }
-    });
+    let sent = upstream
+        .link
+        .send(goes_on, tls)
+        .and_then(|sent| if tail.is_empty() { Ok(sent) } else { upstream.link.send(&tail, tls) });
     match sent {
         Ok(sent) => exchange.adapt(end - HEADROOM_BYTES, sent),
         // What it has answered already is still to be read.
@@ -95,14 +88,9 @@ pub fn watch_for_reset<S: Sock>(client: &mut Client<S>, ctx: &mut Context<'_>) -
         && client.part.len() < READ_BYTES_MIN
     {
         let Scratch { area, tls, .. } = &mut *ctx.scratch;
-        match client
-            .link
-            .read(&mut area[HEADROOM_BYTES..], READ_BYTES_MIN, tls)
-        {
+        match client.link.read(&mut area[HEADROOM_BYTES..], READ_BYTES_MIN, tls) {
             Received::Octets(n) => {
-                client
-                    .part
-                    .extend_from_slice(&area[HEADROOM_BYTES..HEADROOM_BYTES + n]);
+                client.part.extend_from_slice(&area[HEADROOM_BYTES..HEADROOM_BYTES + n]);
             }
             Received::Blocked => break,
             Received::Closed => client.input = Input::Ended,

@@ -57,10 +57,7 @@ pub(super) fn relay_response<S: Sock>(
     let end = if has_unread_part {
         kept
     } else {
-        match upstream
-            .link
-            .read(&mut area[kept..], exchange.read_bytes, tls)
-        {
+        match upstream.link.read(&mut area[kept..], exchange.read_bytes, tls) {
             Received::Octets(n) => kept + n,
             Received::Blocked => return Flow::Still,
             Received::Closed => return closed(exchange),
@@ -84,10 +81,7 @@ fn closed(exchange: &mut Exchange) -> Flow {
         ResponseState::AwaitHead { .. } => upstream_failed(Reason::UpstreamClosed),
         ResponseState::RelayBody { body, after, .. } => {
             if body.end() {
-                let ending = Ending {
-                    client: *after,
-                    upstream: BackendPromise::Close,
-                };
+                let ending = Ending { client: *after, upstream: BackendPromise::Close };
                 Flow::End(Verdict::Done(ending))
             } else {
                 upstream_failed(Reason::ResponseTruncated)
@@ -122,24 +116,17 @@ fn take_heads<S: Sock>(
         let ResponseState::AwaitHead { scan, interim } = &mut exchange.response else {
             return Flow::Moved;
         };
-        let found = match scan.advance(&ctx.scratch.area[start..end]) {
-            Ok(found) => found,
-            Err(_) => return upstream_failed(Reason::BadResponseHead),
+        let Ok(found) = scan.advance(&ctx.scratch.area[start..end]) else {
+            return upstream_failed(Reason::BadResponseHead);
         };
         if found.unwrap_or(end - start) > ctx.limits.response_head_bytes_max {
             return upstream_failed(Reason::ResponseHeadTooLong);
         }
         let Some(length) = found else {
-            upstream
-                .part
-                .extend_from_slice(&ctx.scratch.area[start..end]);
+            upstream.part.extend_from_slice(&ctx.scratch.area[start..end]);
             return Flow::Moved;
         };
-        let Scratch {
-            area,
-            head: written,
-            tls,
-        } = &mut *ctx.scratch;
+        let Scratch { area, head: written, tls } = &mut *ctx.scratch;
         let mut storage = field_storage();
         let head_octets = &area[start..start + length];
         let head = match parse_response(head_octets, &mut storage, exchange.facts.method) {
@@ -189,11 +176,7 @@ fn take_final<S: Sock>(
     octets: Range<usize>,
     ctx: &mut Context<'_>,
 ) -> Flow {
-    let Decided {
-        body,
-        after,
-        promise,
-    } = decided;
+    let Decided { body, after, promise } = decided;
     if after == AfterResponse::Tunnel {
         // What the backend sent already in the new protocol goes with the head.
         exchange.bytes_out += octets.len() as u64;
@@ -204,11 +187,7 @@ fn take_final<S: Sock>(
         }
         return Flow::End(Verdict::Tunnel);
     }
-    exchange.response = ResponseState::RelayBody {
-        body,
-        after,
-        promise,
-    };
+    exchange.response = ResponseState::RelayBody { body, after, promise };
     relay_body(client, upstream, exchange, octets, ctx)
 }
 
@@ -220,12 +199,7 @@ fn relay_body<S: Sock>(
     octets: Range<usize>,
     ctx: &mut Context<'_>,
 ) -> Flow {
-    let ResponseState::RelayBody {
-        body,
-        after,
-        promise,
-    } = &mut exchange.response
-    else {
+    let ResponseState::RelayBody { body, after, promise } = &mut exchange.response else {
         return Flow::Moved;
     };
     let Scratch { area, head, tls } = &mut *ctx.scratch;
@@ -234,27 +208,18 @@ fn relay_body<S: Sock>(
         if !head.is_empty() {
             // The head has not gone: the client can still be told.
             exchange.status = None;
-            exchange.response = ResponseState::AwaitHead {
-                scan: HeadScan::default(),
-                interim: 0,
-            };
+            exchange.response = ResponseState::AwaitHead { scan: HeadScan::default(), interim: 0 };
         }
         return upstream_failed(Reason::BadResponseChunk);
     };
     let is_complete = body.is_complete();
-    let ending = Ending {
-        client: *after,
-        upstream: *promise,
-    };
+    let ending = Ending { client: *after, upstream: *promise };
     exchange.bytes_out += (walked.kept + tail.len()) as u64;
     let message = put_in_front(area, head, octets.start..octets.start + walked.kept);
-    let sent = client.link.send(&area[message], tls).and_then(|sent| {
-        if tail.is_empty() {
-            Ok(sent)
-        } else {
-            client.link.send(&tail, tls)
-        }
-    });
+    let sent = client
+        .link
+        .send(&area[message], tls)
+        .and_then(|sent| if tail.is_empty() { Ok(sent) } else { client.link.send(&tail, tls) });
     let Ok(sent) = sent else { return client_gone() };
     exchange.adapt(octets.len(), sent);
     if !is_complete {
@@ -262,8 +227,5 @@ fn relay_body<S: Sock>(
     }
     let surplus = octets.len() - walked.used;
     let upstream_after = persist::reusable(upstream, exchange, ending.upstream, surplus, ctx);
-    Flow::End(Verdict::Done(Ending {
-        upstream: upstream_after,
-        ..ending
-    }))
+    Flow::End(Verdict::Done(Ending { upstream: upstream_after, ..ending }))
 }

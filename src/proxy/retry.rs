@@ -72,20 +72,8 @@ mod tests {
     fn a_request_is_sent_again_only_where_that_is_safe() {
         type Change = fn(&mut Exchange);
         let table: &[(&str, Change, Reason, &[u8], Decision)] = &[
-            (
-                "the race",
-                |_| {},
-                Reason::UpstreamClosed,
-                b"",
-                Decision::Resend,
-            ),
-            (
-                "the race, by reset",
-                |_| {},
-                Reason::UpstreamReset,
-                b"",
-                Decision::Resend,
-            ),
+            ("the race", |_| {}, Reason::UpstreamClosed, b"", Decision::Resend),
+            ("the race, by reset", |_| {}, Reason::UpstreamReset, b"", Decision::Resend),
             (
                 "HEAD",
                 |e| e.facts.method = Method::Head,
@@ -93,20 +81,8 @@ mod tests {
                 b"",
                 Decision::Resend,
             ),
-            (
-                "a timeout",
-                |_| {},
-                Reason::ResponseTimeout,
-                b"",
-                Decision::GiveUp,
-            ),
-            (
-                "a bad head",
-                |_| {},
-                Reason::BadResponseHead,
-                b"",
-                Decision::GiveUp,
-            ),
+            ("a timeout", |_| {}, Reason::ResponseTimeout, b"", Decision::GiveUp),
+            ("a bad head", |_| {}, Reason::BadResponseHead, b"", Decision::GiveUp),
             (
                 "POST",
                 |e| e.facts.method = Method::Other,
@@ -121,21 +97,10 @@ mod tests {
                 b"",
                 Decision::GiveUp,
             ),
-            (
-                "an answer had begun",
-                |_| {},
-                Reason::UpstreamClosed,
-                b"HTTP",
-                Decision::GiveUp,
-            ),
+            ("an answer had begun", |_| {}, Reason::UpstreamClosed, b"HTTP", Decision::GiveUp),
             (
                 "an interim answer",
-                |e| {
-                    e.response = ResponseState::AwaitHead {
-                        scan: HeadScan::default(),
-                        interim: 1,
-                    }
-                },
+                |e| e.response = ResponseState::AwaitHead { scan: HeadScan::default(), interim: 1 },
                 Reason::UpstreamClosed,
                 b"",
                 Decision::GiveUp,

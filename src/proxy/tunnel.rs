@@ -63,14 +63,7 @@ pub fn drive<S: Sock>(
         }
         if directions.up == Direction::Open && client.part.is_empty() {
             let ended = client.input == Input::Ended;
-            match step(
-                &mut client.link,
-                &mut upstream.link,
-                ended,
-                exchange,
-                &mut budget,
-                ctx,
-            ) {
+            match step(&mut client.link, &mut upstream.link, ended, exchange, &mut budget, ctx) {
                 Step::Still => {}
                 Step::Moved(octets) => {
                     exchange.bytes_in += octets;
@@ -85,14 +78,7 @@ pub fn drive<S: Sock>(
             }
         }
         if directions.down == Direction::Open {
-            match step(
-                &mut upstream.link,
-                &mut client.link,
-                false,
-                exchange,
-                &mut budget,
-                ctx,
-            ) {
+            match step(&mut upstream.link, &mut client.link, false, exchange, &mut budget, ctx) {
                 Step::Still => {}
                 Step::Moved(octets) => {
                     exchange.bytes_out += octets;
@@ -143,10 +129,7 @@ pub enum Direction {
 
 impl Default for Directions {
     fn default() -> Self {
-        Self {
-            up: Direction::Open,
-            down: Direction::Open,
-        }
+        Self { up: Direction::Open, down: Direction::Open }
     }
 }
 

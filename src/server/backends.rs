@@ -49,11 +49,7 @@ impl Backend {
             Host::Address(address) => vec![SocketAddr::new(*address, config.port)],
             Host::Name(_) => Vec::new(),
         };
-        let condition = if addresses.is_empty() {
-            Condition::Unresolved
-        } else {
-            Condition::Good
-        };
+        let condition = if addresses.is_empty() { Condition::Unresolved } else { Condition::Good };
         Self {
             label: config.label(),
             security,
@@ -106,11 +102,7 @@ impl Backend {
     /// A connection could not be made.
     pub fn note_failure(&mut self, reason: Reason, text: &str) {
         if self.condition != Condition::Failing(reason) {
-            log::warn!(
-                "backend {} cannot be used: {text} ({})",
-                self.label,
-                reason.word()
-            );
+            log::warn!("backend {} cannot be used: {text} ({})", self.label, reason.word());
             self.condition = Condition::Failing(reason);
         }
     }
@@ -149,11 +141,7 @@ pub fn names(configs: &[BackendConfig]) -> Vec<Name> {
         .enumerate()
         .filter_map(|(id, config)| match &config.host {
             Host::Address(_) => None,
-            Host::Name(host) => Some(Name {
-                id,
-                host: host.clone(),
-                port: config.port,
-            }),
+            Host::Name(host) => Some(Name { id, host: host.clone(), port: config.port }),
         })
         .collect()
 }

@@ -46,9 +46,7 @@ impl<N: Net> Worker<N> {
         };
         let tried = std::mem::take(&mut exchange.route.tried);
         let backends = &self.backends;
-        let next = self
-            .balancer
-            .next(|id| backends[id.0].has_address() && !tried.contains(&id));
+        let next = self.balancer.next(|id| backends[id.0].has_address() && !tried.contains(&id));
         let Some(exchange) = self.waiting(key) else {
             return GoesOn::No;
         };
@@ -134,10 +132,7 @@ impl<N: Net> Worker<N> {
             .map_err(|error| (connect_reason(&error), error.to_string()))?;
         let link = Link::begin(sock, &backend.security, &mut self.scratch.tls)
             .map_err(|failure| (failure.reason, failure.text))?;
-        log::trace!(
-            "upstream {key:?}: connecting to {} at {address}",
-            backend.label
-        );
+        log::trace!("upstream {key}: connecting to {} at {address}", backend.label);
         let mut deadline = Deadline::new(self.now.instant + self.timeouts.connect);
         self.timers.watch(&mut deadline, subject);
         let mut upstream = Upstream::connecting(link, id, address_index, deadline);
@@ -152,7 +147,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         let backend = &mut self.backends[upstream.backend.0];
-        log::trace!("upstream {key:?}: connected to {}", backend.label);
+        log::trace!("upstream {key}: connected to {}", backend.label);
         backend.pool.connect_ended();
         backend.note_success(upstream.address_index);
         self.offer(key, Reuse::New, None);
@@ -163,7 +158,7 @@ impl<N: Net> Worker<N> {
         let Some(upstream) = self.upstreams.remove(key) else {
             return;
         };
-        log::trace!("upstream {key:?}: {} ({text})", reason.word());
+        log::trace!("upstream {key}: {} ({text})", reason.word());
         let id = upstream.backend;
         let backend = &mut self.backends[id.0];
         backend.pool.connect_ended();
@@ -232,15 +227,12 @@ impl<N: Net> Worker<N> {
             return;
         };
         let announced = keep_alive.map(|keep| keep.saturating_sub(KEEP_ALIVE_MARGIN));
-        let rest = announced
-            .unwrap_or(self.timeouts.pool_idle)
-            .min(self.timeouts.pool_idle);
+        let rest = announced.unwrap_or(self.timeouts.pool_idle).min(self.timeouts.pool_idle);
         if rest.is_zero() {
             return self.close_upstream(key);
         }
         upstream.deadline.at = self.now.instant + rest;
-        self.timers
-            .watch(&mut upstream.deadline, Subject::Upstream(key));
+        self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
         let pool = &mut self.backends[upstream.backend.0].pool;
         if let Some(oldest) = pool.put_idle(key, self.limits.pool_idle_count_max) {
             self.close_upstream(oldest);
@@ -250,10 +242,9 @@ impl<N: Net> Worker<N> {
     /// Sends a request over this connection. When nothing could be sent, the connection is gone and
     /// the exchange holds everything.
     fn attach(&mut self, key: Key, upstream_key: Key, body: Range<usize>, reuse: Reuse) -> bool {
-        let (Some(client), Some(upstream)) = (
-            self.clients.get_mut(key),
-            self.upstreams.get_mut(upstream_key),
-        ) else {
+        let (Some(client), Some(upstream)) =
+            (self.clients.get_mut(key), self.upstreams.get_mut(upstream_key))
+        else {
             return false;
         };
         let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
@@ -270,21 +261,18 @@ impl<N: Net> Worker<N> {
         };
         let view = self.backends[upstream.backend.0].view();
         if let Err(error) = exchange::start(&mut exchange, upstream, view, body, &mut ctx) {
-            log::trace!("upstream {upstream_key:?}: broke before a request ({error})");
+            log::trace!("upstream {upstream_key}: broke before a request ({error})");
             client.state = ClientState::AwaitUpstream(exchange);
             self.upstreams.remove(upstream_key);
             return false;
         }
-        log::trace!("client {key:?}: request goes over upstream {upstream_key:?} ({reuse:?})");
+        log::trace!("client {key}: request goes over upstream {upstream_key} ({reuse:?})");
         exchange.route.reuse = reuse;
         upstream.state = UpstreamState::Busy { client: key };
         upstream.served += 1;
         let patience = exchange::patience(client, upstream, &exchange, &self.timeouts);
         client.deadline.at = self.now.instant + patience;
-        client.state = ClientState::Relay {
-            exchange,
-            upstream: upstream_key,
-        };
+        client.state = ClientState::Relay { exchange, upstream: upstream_key };
         true
     }
 
@@ -299,7 +287,7 @@ impl<N: Net> Worker<N> {
     /// Ends a connection to a backend in good order.
     pub(super) fn close_upstream(&mut self, key: Key) {
         if let Some(mut upstream) = self.upstreams.remove(key) {
-            log::trace!("upstream {key:?}: closed");
+            log::trace!("upstream {key}: closed");
             farewell(&mut upstream, &mut self.scratch);
         }
     }
@@ -320,8 +308,7 @@ impl<N: Net> Worker<N> {
             UpstreamState::Idle | UpstreamState::AwaitConnect | UpstreamState::AwaitHandshake
                 if !is_over =>
             {
-                self.timers
-                    .watch(&mut upstream.deadline, Subject::Upstream(key));
+                self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
             }
             UpstreamState::Idle => {
                 let id = upstream.backend;
@@ -351,9 +338,7 @@ impl<N: Net> Worker<N> {
 
     /// A client waits no longer.
     pub(super) fn forget_waiter(&mut self, key: Key) {
-        let backend = self
-            .waiting(key)
-            .and_then(|exchange| exchange.route.backend);
+        let backend = self.waiting(key).and_then(|exchange| exchange.route.backend);
         if let Some(BackendId(id)) = backend {
             self.backends[id].pool.remove_waiter(key);
         }

@@ -97,17 +97,12 @@ impl EventLoop {
         let poll = Poll::new()?;
         let mut signals = Signals::take()?;
         let token = poll_token(Token::from(SIGNALS));
-        poll.registry()
-            .register(signals.source(), token, Interest::READABLE)?;
+        poll.registry().register(signals.source(), token, Interest::READABLE)?;
         let mut doors = Vec::new();
         for (index, mut listener) in (0..).zip(listeners) {
             let token = poll_token(Token::from(Subject::Listener(index)));
-            poll.registry()
-                .register(&mut listener, token, Interest::READABLE)?;
-            doors.push(Door {
-                listener,
-                somebody_waits: true,
-            });
+            poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            doors.push(Door { listener, somebody_waits: true });
         }
         let names_count = names.len();
         let resolver = if names.is_empty() {
@@ -158,10 +153,7 @@ impl EventLoop {
     /// The addresses at which clients are awaited.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors
-            .iter()
-            .filter_map(|door| door.listener.local_addr().ok())
-            .collect()
+        self.doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect()
     }
 
     /// Turns until it was told to stop and everything is over.
@@ -197,10 +189,7 @@ impl EventLoop {
             Stage::Serving | Stage::Over => None,
             Stage::Draining { until } => Some(until),
         };
-        let next = [self.worker.next_deadline(), paused, cut]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let next = [self.worker.next_deadline(), paused, cut].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
     }
 
@@ -214,11 +203,7 @@ impl EventLoop {
                     }
                 }
                 subject if subject == SIGNALS => {
-                    stops += self
-                        .signals
-                        .arrived()
-                        .filter(|s| *s == Signal::Stop)
-                        .count();
+                    stops += self.signals.arrived().filter(|s| *s == Signal::Stop).count();
                 }
                 subject if subject == WAKER => {
                     for answer in self.resolver.iter().flat_map(Resolver::news) {
@@ -226,8 +211,7 @@ impl EventLoop {
                     }
                 }
                 Subject::Client(_) | Subject::Upstream(_) | Subject::Process(_) => {
-                    self.worker
-                        .on_event(event_token(event), event_readiness(event));
+                    self.worker.on_event(event_token(event), event_readiness(event));
                 }
             }
         }
@@ -291,9 +275,7 @@ impl EventLoop {
                 self.worker.begin_drain();
                 self.worker.run(now);
                 self.worker.close_idle_clients();
-                self.stage = Stage::Draining {
-                    until: now.instant + self.timeouts.drain,
-                };
+                self.stage = Stage::Draining { until: now.instant + self.timeouts.drain };
             }
             Stage::Draining { .. } => self.cut(),
             Stage::Over => {}
@@ -310,10 +292,7 @@ impl EventLoop {
 
     fn cut(&mut self) {
         let cut = self.worker.cut();
-        log::info!(
-            "stopped: {} exchanges finished, {cut} cut",
-            self.worker.finished()
-        );
+        log::info!("stopped: {} exchanges finished, {cut} cut", self.worker.finished());
         self.stage = Stage::Over;
     }
 

@@ -28,7 +28,7 @@ impl<N: Net> Worker<N> {
         exchange: Box<Exchange>,
         ending: Ending,
     ) -> GoesOn {
-        log::trace!("client {key:?}: {} complete", exchange.status.unwrap_or(0));
+        log::trace!("client {key}: {} complete", exchange.status.unwrap_or(0));
         self.release(upstream, ending.upstream);
         self.log_exchange(key, &exchange, None);
         if self.phase == Phase::Draining {
@@ -95,9 +95,7 @@ impl<N: Net> Worker<N> {
     /// A message that breaks the protocol is worth a line: the backend is broken, or somebody tries
     /// to break us through it.
     fn warn_of_backend(&mut self, key: Key, reason: Reason) {
-        let backend = self
-            .waiting(key)
-            .and_then(|exchange| exchange.route.backend);
+        let backend = self.waiting(key).and_then(|exchange| exchange.route.backend);
         let Some(label) = backend.map(|id| &self.backends[id.0].label) else {
             return;
         };
@@ -141,11 +139,7 @@ impl<N: Net> Worker<N> {
         exchange.bytes_out = write_reply(out, reason, body, after) as u64;
         exchange.status = Some(reason.status());
         let sent = client.link.send(out, &mut self.scratch.tls);
-        log::trace!(
-            "client {key:?}: answered {} {}",
-            reason.status(),
-            reason.word()
-        );
+        log::trace!("client {key}: answered {} {}", reason.status(), reason.word());
         self.log_exchange(key, &exchange, Some(reason));
         let wish = if persists { Wish::Persist } else { Wish::Close };
         let is_complete = exchange.request.is_complete();
@@ -169,11 +163,7 @@ impl<N: Net> Worker<N> {
         let out = &mut self.scratch.head;
         out.clear();
         let bytes_out = write_reply(out, reason, ReplyBody::Sent, AfterReply::Close) as u64;
-        log::trace!(
-            "client {key:?}: refused, {} {}",
-            reason.status(),
-            reason.word()
-        );
+        log::trace!("client {key}: refused, {} {}", reason.status(), reason.word());
         let sent = client.link.send(out, &mut self.scratch.tls);
         self.log_refusal(key, Some(reason.status()), bytes_out, reason);
         if sent.is_err() {
@@ -194,14 +184,12 @@ impl<N: Net> Worker<N> {
         let (exchange, upstream) = match state {
             ClientState::AwaitUpstream(exchange) => (Some(exchange), None),
             ClientState::Relay { exchange, upstream }
-            | ClientState::Tunnel {
-                exchange, upstream, ..
-            } => (Some(exchange), Some(upstream)),
+            | ClientState::Tunnel { exchange, upstream, .. } => (Some(exchange), Some(upstream)),
             ClientState::AwaitHead(_)
             | ClientState::AwaitFlush
             | ClientState::AwaitClose { .. } => (None, None),
         };
-        log::trace!("client {key:?}: broken off, {}", reason.word());
+        log::trace!("client {key}: broken off, {}", reason.word());
         if let Some(upstream) = upstream {
             self.upstreams.remove(upstream);
         }
@@ -221,10 +209,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
-        let ClientState::Tunnel {
-            exchange, upstream, ..
-        } = state
-        else {
+        let ClientState::Tunnel { exchange, upstream, .. } = state else {
             return;
         };
         if let Some(mut upstream) = self.upstreams.remove(upstream) {
@@ -251,12 +236,12 @@ impl<N: Net> Worker<N> {
         };
         match &client.state {
             ClientState::AwaitHead(_) if client.link.is_clogged() => {
-                log::trace!("client {key:?}: does not take its response");
+                log::trace!("client {key}: does not take its response");
                 client.link.reset_on_close();
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) if client.part.is_empty() => {
-                log::trace!("client {key:?}: idle for too long");
+                log::trace!("client {key}: idle for too long");
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) => {
@@ -285,11 +270,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
-        let ClientState::Relay {
-            exchange,
-            upstream: upstream_key,
-        } = state
-        else {
+        let ClientState::Relay { exchange, upstream: upstream_key } = state else {
             client.state = state;
             return;
         };
@@ -362,7 +343,7 @@ impl<N: Net> Worker<N> {
     /// Closes a client's connection now.
     pub(super) fn remove_client(&mut self, key: Key) {
         if self.clients.remove(key).is_some() {
-            log::trace!("client {key:?}: gone");
+            log::trace!("client {key}: gone");
         }
         self.clients.shrink();
     }
@@ -374,10 +355,7 @@ impl<N: Net> Worker<N> {
         let Some(log) = &mut self.access_log else {
             return;
         };
-        let backend = exchange
-            .route
-            .backend
-            .or(exchange.route.tried.last().copied());
+        let backend = exchange.route.backend.or(exchange.route.tried.last().copied());
         log.add(&Record {
             unix_ms: self.now.unix_ms,
             client: client.address,

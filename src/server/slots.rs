@@ -32,10 +32,7 @@ pub enum Queued {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self {
-            slab: Slab::new(),
-            next_generation: 0,
-        }
+        Self { slab: Slab::new(), next_generation: 0 }
     }
 }
 
@@ -43,23 +40,15 @@ impl<T> Slots<T> {
     /// The key that the next [`Slots::insert`] will use, or `None` when the table is full.
     #[must_use]
     pub fn vacant_key(&self) -> Option<Key> {
-        let index = u32::try_from(self.slab.vacant_key())
-            .ok()
-            .filter(|index| *index <= INDEX_MAX)?;
-        Some(Key {
-            index,
-            generation: self.next_generation,
-        })
+        let index =
+            u32::try_from(self.slab.vacant_key()).ok().filter(|index| *index <= INDEX_MAX)?;
+        Some(Key { index, generation: self.next_generation })
     }
 
     /// Keeps a connection under the key that [`Slots::vacant_key`] gave.
     pub fn insert(&mut self, value: T) {
         let generation = self.next_generation;
-        self.slab.insert(Slot {
-            generation,
-            queued: Queued::No,
-            value,
-        });
+        self.slab.insert(Slot { generation, queued: Queued::No, value });
         self.next_generation = self.next_generation.wrapping_add(1);
     }
 
@@ -83,8 +72,7 @@ impl<T> Slots<T> {
 
     /// Remembers whether a connection is in the run queue; gives what was remembered before.
     pub fn set_queued(&mut self, key: Key, queued: Queued) -> Option<Queued> {
-        self.slot_mut(key)
-            .map(|slot| std::mem::replace(&mut slot.queued, queued))
+        self.slot_mut(key).map(|slot| std::mem::replace(&mut slot.queued, queued))
     }
 
     /// How many connections there are.

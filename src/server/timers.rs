@@ -25,8 +25,7 @@ impl Timers {
     pub fn watch(&mut self, deadline: &mut Deadline, subject: Subject) {
         if deadline.queued.is_none_or(|queued| deadline.at < queued) {
             deadline.queued = Some(deadline.at);
-            self.heap
-                .push(Reverse((deadline.at, Token::from(subject).0)));
+            self.heap.push(Reverse((deadline.at, Token::from(subject).0)));
         }
     }
 
@@ -67,10 +66,7 @@ mod tests {
     #[test]
     fn moving_a_deadline_later_queues_nothing() {
         let start = crate::clock::now().instant;
-        let subject = Subject::Client(Key {
-            index: 1,
-            generation: 2,
-        });
+        let subject = Subject::Client(Key { index: 1, generation: 2 });
         let mut timers = Timers::default();
         let mut deadline = Deadline::new(start + Duration::from_secs(10));
         timers.watch(&mut deadline, subject);
@@ -85,10 +81,6 @@ mod tests {
         assert_eq!(timers.pop_due(start), None);
         assert_eq!(timers.pop_due(deadline.at), Some((subject, deadline.at)));
         assert_eq!(timers.pop_due(deadline.at), None);
-        assert_eq!(
-            timers.len(),
-            1,
-            "the first entry comes up later and is stale"
-        );
+        assert_eq!(timers.len(), 1, "the first entry comes up later and is stale");
     }
 }

@@ -64,6 +64,7 @@ pub struct Worker<N: Net> {
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
     pub(super) access_log: Option<AccessLog>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is saved: a client holds one")]
     pub(super) spare: Vec<Box<Exchange>>,
     pub(super) phase: Phase,
     /// Exchanges that ended well since the drain began.
@@ -105,11 +106,10 @@ impl<N: Net> Worker<N> {
             log::warn!("a client is turned away: the poll has no room for it ({error})");
             return;
         }
-        log::trace!("client {key:?} {address}: accepted");
+        log::trace!("client {key} {address}: accepted");
         let mut deadline = Deadline::new(self.now.instant + self.timeouts.idle);
         self.timers.watch(&mut deadline, subject);
-        self.clients
-            .insert(Client::accepted(Link::plain(sock), address, deadline));
+        self.clients.insert(Client::accepted(Link::plain(sock), address, deadline));
     }
 
     /// Pass 1: something became ready.
@@ -236,8 +236,7 @@ impl<N: Net> Worker<N> {
     /// Makes sure that the client's deadline comes up.
     pub(super) fn watch_client(&mut self, key: Key) {
         if let Some(client) = self.clients.get_mut(key) {
-            self.timers
-                .watch(&mut client.deadline, Subject::Client(key));
+            self.timers.watch(&mut client.deadline, Subject::Client(key));
         }
     }
 
@@ -301,7 +300,7 @@ impl<N: Net> Worker<N> {
         match outcome {
             HeadOutcome::Blocked => GoesOn::No,
             HeadOutcome::Closed => {
-                log::trace!("client {key:?}: closed");
+                log::trace!("client {key}: closed");
                 self.remove_client(key);
                 GoesOn::No
             }
@@ -313,7 +312,7 @@ impl<N: Net> Worker<N> {
             HeadOutcome::Refused(reason) => self.refuse(key, reason),
             HeadOutcome::Ready { exchange, body } => {
                 log::trace!(
-                    "client {key:?}: {} {}",
+                    "client {key}: {} {}",
                     String::from_utf8_lossy(exchange.head.method()),
                     String::from_utf8_lossy(exchange.head.target())
                 );
@@ -349,11 +348,7 @@ impl<N: Net> Worker<N> {
             return GoesOn::No;
         };
         let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
-        let ClientState::Relay {
-            mut exchange,
-            upstream: upstream_key,
-        } = state
-        else {
+        let ClientState::Relay { mut exchange, upstream: upstream_key } = state else {
             client.state = state;
             return GoesOn::No;
         };
@@ -372,29 +367,19 @@ impl<N: Net> Worker<N> {
         let verdict = exchange::drive(client, upstream, &mut exchange, &mut ctx);
         match verdict {
             Verdict::Blocked => {
-                client.state = ClientState::Relay {
-                    exchange,
-                    upstream: upstream_key,
-                };
+                client.state = ClientState::Relay { exchange, upstream: upstream_key };
                 GoesOn::No
             }
             Verdict::OutOfBudget => {
-                client.state = ClientState::Relay {
-                    exchange,
-                    upstream: upstream_key,
-                };
+                client.state = ClientState::Relay { exchange, upstream: upstream_key };
                 self.queue_client(key);
                 GoesOn::No
             }
             Verdict::Tunnel => {
-                log::trace!("client {key:?}: the protocol changed, octets go both ways");
+                log::trace!("client {key}: the protocol changed, octets go both ways");
                 client.deadline.at = self.now.instant + self.timeouts.tunnel;
                 let directions = tunnel::Directions::default();
-                client.state = ClientState::Tunnel {
-                    exchange,
-                    upstream: upstream_key,
-                    directions,
-                };
+                client.state = ClientState::Tunnel { exchange, upstream: upstream_key, directions };
                 GoesOn::Yes
             }
             Verdict::Done(ending) => self.done(key, upstream_key, exchange, ending),
@@ -407,11 +392,7 @@ impl<N: Net> Worker<N> {
             return GoesOn::No;
         };
         let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
-        let ClientState::Tunnel {
-            mut exchange,
-            upstream: upstream_key,
-            mut directions,
-        } = state
+        let ClientState::Tunnel { mut exchange, upstream: upstream_key, mut directions } = state
         else {
             client.state = state;
             return GoesOn::No;
@@ -428,11 +409,7 @@ impl<N: Net> Worker<N> {
             stopping: self.phase == Phase::Draining,
         };
         let verdict = tunnel::drive(client, upstream, &mut exchange, &mut directions, &mut ctx);
-        client.state = ClientState::Tunnel {
-            exchange,
-            upstream: upstream_key,
-            directions,
-        };
+        client.state = ClientState::Tunnel { exchange, upstream: upstream_key, directions };
         match verdict {
             TunnelVerdict::Blocked => {}
             TunnelVerdict::OutOfBudget => self.queue_client(key),
@@ -460,9 +437,7 @@ impl<N: Net> Worker<N> {
         }
         client.link.end(&mut self.scratch.tls);
         client.deadline.at = self.now.instant + self.timeouts.linger;
-        client.state = ClientState::AwaitClose {
-            left: self.limits.linger_bytes_max,
-        };
+        client.state = ClientState::AwaitClose { left: self.limits.linger_bytes_max };
         client.part = Vec::new();
         GoesOn::Yes
     }
@@ -535,7 +510,7 @@ impl<N: Net> Worker<N> {
             }
             Received::Closed | Received::Broken(_) => {}
         }
-        log::trace!("upstream {key:?}: ended while idle");
+        log::trace!("upstream {key}: ended while idle");
         let BackendId(id) = upstream.backend;
         self.backends[id].pool.remove_idle(key);
         self.upstreams.remove(key);
