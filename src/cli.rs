@@ -257,10 +257,18 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         Err(_) if text.parse::<std::net::IpAddr>().is_ok() => {
             format!(": did you mean {text}:8000?")
         }
+        Err(_) if has_bad_port(text) => ": a port is at most 65535".to_owned(),
         Err(_) => String::new(),
     };
     text.parse().map_err(|_| {
         format!("an address is IP:PORT, as in 127.0.0.1:8000 or [::1]:8000{suggestion}")
+    })
+}
+
+/// Whether there is a number behind the last colon that is too large for a port.
+fn has_bad_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(_, port)| {
+        !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_err()
     })
 }
 

@@ -4,7 +4,6 @@ pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod demo;
 pub mod h1;
 pub mod key;
 pub mod net;

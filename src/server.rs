@@ -5,6 +5,7 @@
 //! halves; [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod backends;
+pub mod demo;
 pub mod dispatch;
 pub mod drain;
 pub mod event_loop;
@@ -22,7 +23,6 @@ use mio::net::TcpListener;
 
 use crate::clock;
 use crate::config::{BackendConfig, Backends, Config, Scheme};
-use crate::demo;
 use crate::net::listener::listen;
 use crate::net::sys::raise_descriptor_limit;
 use crate::net::transport::Security;

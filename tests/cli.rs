@@ -28,11 +28,7 @@ fn help_names_every_option_and_nothing_that_does_not_work() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     for (option, _) in OPTIONS {
-        assert!(
-            help.stdout.contains(option),
-            "{option} is not in\n{}",
-            help.stdout
-        );
+        assert!(help.stdout.contains(option), "{option} is not in\n{}", help.stdout);
     }
     for short in ["-l", "-h", "-V"] {
         assert!(help.stdout.contains(short), "{short}");
@@ -50,10 +46,7 @@ fn help_names_every_option_and_nothing_that_does_not_work() {
         assert!(known, "the help names {word}, which this version has not");
     }
     assert_eq!(run(&["-h"]).stdout, help.stdout);
-    assert_eq!(
-        run(&["--listen", "127.0.0.1:0", "-h", "http://h"]).stdout,
-        help.stdout
-    );
+    assert_eq!(run(&["--listen", "127.0.0.1:0", "-h", "http://h"]).stdout, help.stdout);
 }
 
 #[test]
@@ -96,68 +89,32 @@ fn without_backends_there_are_three_lines_with_examples() {
 fn wrong_command_lines_are_explained_in_one_line() {
     let mut failures = Vec::new();
     for (args, parts) in [
-        (
-            &["--lisen", "127.0.0.1:0", "http://h"][..],
-            &["--lisen", "--listen"][..],
-        ),
+        (&["--lisen", "127.0.0.1:0", "http://h"][..], &["--lisen", "--listen"][..]),
         (&["--dmeo"], &["--dmeo", "--demo"]),
-        (
-            &["--drain-timout", "1s", "http://h"],
-            &["--drain-timout", "--drain-timeout"],
-        ),
-        (
-            &["--acess-log=-", "http://h"],
-            &["--acess-log", "--access-log"],
-        ),
+        (&["--drain-timout", "1s", "http://h"], &["--drain-timout", "--drain-timeout"]),
+        (&["--acess-log=-", "http://h"], &["--acess-log", "--access-log"]),
         (&["--helpme"], &["--helpme", "--help"]),
         (&["-x", "http://h"], &["-x"]),
-        (
-            &["--nothing-like-it", "http://h"],
-            &["--nothing-like-it", "--help"],
-        ),
+        (&["--nothing-like-it", "http://h"], &["--nothing-like-it", "--help"]),
         (&["--demo=yes"], &["--demo"]),
         (&["--listen"], &["--listen"]),
         (&["http://h", "--timeout"], &["--timeout"]),
         (&["--listen", "8000", "http://h"], &["8000"]),
         (&["--listen", "127.0.0.1", "http://h"], &["127.0.0.1"]),
-        (
-            &["--listen", "127.0.0.1:65536", "http://h"],
-            &["127.0.0.1:65536", "65535"],
-        ),
+        (&["--listen", "127.0.0.1:65536", "http://h"], &["127.0.0.1:65536", "65535"]),
         (&["--listen", "127.0.0.1:x", "http://h"], &["127.0.0.1:x"]),
         (&["--listen", "::1:8000", "http://h"], &["::1:8000", "["]),
-        (
-            &["--listen", "http://127.0.0.1:8000", "http://h"],
-            &["http://127.0.0.1:8000"],
-        ),
+        (&["--listen", "http://127.0.0.1:8000", "http://h"], &["http://127.0.0.1:8000"]),
         (&["--timeout", "5", "http://h"], &["--timeout", "5", "5s"]),
-        (
-            &["--timeout", "5sec", "http://h"],
-            &["--timeout", "5sec", "ms"],
-        ),
-        (
-            &["--timeout", "0s", "http://h"],
-            &["--timeout", "0s", "1ms"],
-        ),
+        (&["--timeout", "5sec", "http://h"], &["--timeout", "5sec", "ms"]),
+        (&["--timeout", "0s", "http://h"], &["--timeout", "0s", "1ms"]),
         (&["--timeout", "-5s", "http://h"], &["--timeout", "-5s"]),
         (&["--timeout", "", "http://h"], &["--timeout"]),
-        (
-            &["--head-timeout", "soon", "http://h"],
-            &["--head-timeout", "soon", "5s"],
-        ),
-        (
-            &["--idle-timeout=1000h", "http://h"],
-            &["--idle-timeout", "1000h", "720h"],
-        ),
-        (
-            &["--log", "loud", "http://h"],
-            &["--log", "loud", "info", "trace"],
-        ),
+        (&["--head-timeout", "soon", "http://h"], &["--head-timeout", "soon", "5s"]),
+        (&["--idle-timeout=1000h", "http://h"], &["--idle-timeout", "1000h", "720h"]),
+        (&["--log", "loud", "http://h"], &["--log", "loud", "info", "trace"]),
         (&["--log", "inof", "http://h"], &["inof", "info"]),
-        (
-            &["127.0.0.1:3001"],
-            &["127.0.0.1:3001", "http://127.0.0.1:3001"],
-        ),
+        (&["127.0.0.1:3001"], &["127.0.0.1:3001", "http://127.0.0.1:3001"]),
         (&["ftp://h"], &["ftp://h", "http"]),
         (&["htps://h"], &["htps://h", "http"]),
         (&["http://"], &["http://", "host"]),
@@ -171,15 +128,9 @@ fn wrong_command_lines_are_explained_in_one_line() {
         (&["http://1.2.3.256"], &["1.2.3.256", "255"]),
         (&["http://h,weight=0"], &["http://h,weight=0", "1000"]),
         (&["http://h,wieght=2"], &["http://h,wieght=2", "weight"]),
-        (
-            &["http://good", "http://h:x", "http://good"],
-            &["http://h:x"],
-        ),
+        (&["http://good", "http://h:x", "http://good"], &["http://h:x"]),
         (&["--demo", "http://h"], &["--demo"]),
-        (
-            &["--ca", "no-such-file.pem", "https://h"],
-            &["no-such-file.pem"],
-        ),
+        (&["--ca", "no-such-file.pem", "https://h"], &["no-such-file.pem"]),
     ] {
         let outcome = run(args);
         let stderr = &outcome.stderr;
@@ -214,14 +165,7 @@ fn several_listeners_listen() {
     let backend = Backend::named("ok");
     let roundel = Roundel::over(
         &[&backend],
-        &[
-            "--listen",
-            "127.0.0.1:0",
-            "-l",
-            "127.0.0.1:0",
-            "--listen",
-            "[::1]:0",
-        ],
+        &["--listen", "127.0.0.1:0", "-l", "127.0.0.1:0", "--listen", "[::1]:0"],
     );
     assert_eq!(roundel.addrs().len(), 3);
     assert!(roundel.addrs()[2].is_ipv6());
@@ -241,17 +185,17 @@ fn a_port_in_use_is_explained() {
     }
     // How to find the holder.
     let tools = ["ss ", "lsof"];
-    assert!(
-        tools.iter().any(|tool| outcome.stderr.contains(tool)),
-        "{}",
-        outcome.stderr
-    );
+    assert!(tools.iter().any(|tool| outcome.stderr.contains(tool)), "{}", outcome.stderr);
     let port = addr.rsplit(':').next().expect("a port");
-    assert!(
-        outcome.stderr.matches(port).count() >= 2,
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.matches(port).count() >= 2, "{}", outcome.stderr);
+}
+
+#[test]
+fn too_few_descriptors_are_explained() {
+    let outcome = run_with_descriptors(4, &["-l", "127.0.0.1:0", "http://127.0.0.1:1"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome:?}");
+    let last = outcome.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("descriptors") || last.contains("open files"), "{outcome:?}");
 }
 
 /// One listener that cannot be had ends it all: nobody should believe that it listens there.
@@ -267,19 +211,9 @@ fn one_port_in_use_of_two_is_an_error() {
 #[test]
 fn an_access_log_that_cannot_be_opened_is_an_error() {
     let path = "no-such-directory/access.log";
-    let outcome = run(&[
-        "-l",
-        "127.0.0.1:0",
-        "--access-log",
-        path,
-        "http://127.0.0.1:1",
-    ]);
+    let outcome = run(&["-l", "127.0.0.1:0", "--access-log", path, "http://127.0.0.1:1"]);
     assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");
-    let lines: Vec<_> = outcome
-        .stderr
-        .lines()
-        .filter(|line| line.contains(path))
-        .collect();
+    let lines: Vec<_> = outcome.stderr.lines().filter(|line| line.contains(path)).collect();
     assert_eq!(lines.len(), 1, "{outcome:?}");
 }
 
@@ -293,10 +227,7 @@ fn an_unresolvable_name_is_a_warning() {
     assert!(warning.starts_with("WARN"), "{warning}");
     let mut client = roundel.client();
     let got: String = (0..6).map(|_| client.get("/").text()).collect();
-    assert!(
-        got.contains('a') && got.contains('b'),
-        "the others take its turns: {got}"
-    );
+    assert!(got.contains('a') && got.contains('b'), "the others take its turns: {got}");
 }
 
 #[test]
@@ -307,10 +238,7 @@ fn with_no_name_resolved_there_is_nobody_to_ask() {
     assert!(matches!(reply.status(), 502 | 503), "{reply:?}");
     let marked = reply.field("proxy-status").unwrap_or_default();
     let reasons = ["name_unresolved", "no_backend"];
-    assert!(
-        reasons.iter().any(|reason| marked.contains(reason)),
-        "{reply:?}"
-    );
+    assert!(reasons.iter().any(|reason| marked.contains(reason)), "{reply:?}");
 }
 
 #[test]
@@ -332,10 +260,7 @@ fn the_demo_shows_the_rotation() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 3, "each names itself: {bodies:?}");
-    assert!(
-        bodies.iter().all(|body| body.ends_with('\n')),
-        "for a terminal: {bodies:?}"
-    );
+    assert!(bodies.iter().all(|body| body.ends_with('\n')), "for a terminal: {bodies:?}");
     roundel.signal("TERM");
     assert_eq!(roundel.wait(), Some(0));
 }

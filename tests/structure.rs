@@ -20,13 +20,8 @@ use std::{
 };
 
 /// The storeys of the house; a module may use what stands in a row below its own.
-const STOREYS: &[&[&str]] = &[
-    &["config"],
-    &["h1"],
-    &["net", "backend", "observe"],
-    &["proxy"],
-    &["server"],
-];
+const STOREYS: &[&[&str]] =
+    &[&["config"], &["h1"], &["net", "backend", "observe"], &["proxy"], &["server"]];
 
 /// Usable by everyone, and using nobody.
 const LEAVES: &[&str] = &["key", "clock"];
@@ -81,10 +76,7 @@ fn the_sources_keep_to_the_plan() {
 #[test]
 fn every_dependency_has_its_seam() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    let section = manifest
-        .split("\n[dependencies]\n")
-        .nth(1)
-        .expect("it has dependencies");
+    let section = manifest.split("\n[dependencies]\n").nth(1).expect("it has dependencies");
     let section = section.split("\n[").next().expect("a first part");
     let named: BTreeSet<String> = section
         .lines()
@@ -103,11 +95,7 @@ fn the_runtime_tree_stays_small() {
         .output()
         .expect("cargo runs");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // " (*)" marks a crate that was printed before.
     let crates: BTreeSet<&str> = text
         .lines()
@@ -115,11 +103,7 @@ fn the_runtime_tree_stays_small() {
         .filter(|line| !line.is_empty())
         .collect();
     assert!(crates.len() > 1, "cargo tree printed {text:?}");
-    assert!(
-        crates.len() <= CRATES_MAX,
-        "{} crates: {crates:#?}",
-        crates.len()
-    );
+    assert!(crates.len() <= CRATES_MAX, "{} crates: {crates:#?}", crates.len());
 }
 
 #[test]
@@ -141,11 +125,7 @@ fn no_file_names_a_machine_or_a_registry() {
 /// All findings in one source; `name` is its path below `src`.
 fn check(name: &str, source: &str) -> Vec<String> {
     let stripped = without_comments_and_literals(source);
-    let code = if is_test_file(name) {
-        String::new()
-    } else {
-        without_tests(&stripped)
-    };
+    let code = if is_test_file(name) { String::new() } else { without_tests(&stripped) };
     let mut findings = Vec::new();
     let mut find = |position: usize, text: String| {
         let line = stripped[..position].matches('\n').count() + 1;
@@ -162,19 +142,13 @@ fn check(name: &str, source: &str) -> Vec<String> {
     }
     for (position, module) in used_modules(name, &code) {
         if !may_use(module_of(name), &module) {
-            find(
-                position,
-                format!("{} may not use {module}", module_of(name)),
-            );
+            find(position, format!("{} may not use {module}", module_of(name)));
         }
     }
     for (seam, places) in SEAMS.iter().chain(INNER_SEAMS) {
         for position in roots(&code, seam) {
             if !places.is_empty() && !places.iter().any(|place| is_in(name, place)) {
-                find(
-                    position,
-                    format!("{seam} is for {} only", places.join(", ")),
-                );
+                find(position, format!("{seam} is for {} only", places.join(", ")));
             }
         }
     }
@@ -192,10 +166,7 @@ fn check(name: &str, source: &str) -> Vec<String> {
     ] {
         if place != Some(name) {
             for (position, _) in code.match_indices(forbidden) {
-                find(
-                    position,
-                    format!("{forbidden} outside {}", place.unwrap_or("tests")),
-                );
+                find(position, format!("{forbidden} outside {}", place.unwrap_or("tests")));
             }
         }
     }
@@ -289,10 +260,7 @@ fn heads_of_group(group: &str) -> impl Iterator<Item = String> {
 }
 
 fn leading_word(text: &str) -> String {
-    text.trim_start()
-        .chars()
-        .take_while(|c| is_word(*c))
-        .collect()
+    text.trim_start().chars().take_while(|c| is_word(*c)).collect()
 }
 
 /// Where the code names a crate: at the root of a path, or in `use name` without a path. What comes
@@ -327,9 +295,7 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
         let begin = rest + text[rest..].find(is_word)?;
-        let length = text[begin..]
-            .find(|c| !is_word(c))
-            .unwrap_or(text.len() - begin);
+        let length = text[begin..].find(|c| !is_word(c)).unwrap_or(text.len() - begin);
         rest = begin + length;
         Some((begin, &text[begin..rest]))
     })
@@ -748,11 +714,7 @@ fn the_checker_notices_names_from_elsewhere() {
     for (file, text, count) in [
         ("README.md", machine.as_str(), 1),
         ("README.md", registry.as_str(), 1),
-        (
-            "README.md",
-            "frame/work/er, ./home/x and https://www.rfc-editor.org/rfc/rfc9112",
-            0,
-        ),
+        ("README.md", "frame/work/er, ./home/x and https://www.rfc-editor.org/rfc/rfc9112", 0),
         ("Cargo.lock", &lock_source(), 0),
         ("README.md", &lock_source(), 1),
         ("Cargo.lock", other_index, 1),

@@ -17,70 +17,22 @@ const fn bad(reason: &'static str, wire: &'static [u8]) -> BadResponse {
 
 const BAD_RESPONSES: &[BadResponse] = &[
     bad("bad_response_head", b"hello\r\n\r\n"),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1200 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 0\nX-A: 1\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nX-A: \0\r\nContent-Length: 0\r\n\r\n",
-    ),
-    bad(
-        "bad_response_head",
-        b"HTTP/1.1 200 OK\r\nX-A: 1\r2\r\nContent-Length: 0\r\n\r\n",
-    ),
+    bad("bad_response_head", b"HTTP/1.1200 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nContent-Length: 0\nX-A: 1\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nX-A\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nX-A : 1\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nX-A: \0\r\nContent-Length: 0\r\n\r\n"),
+    bad("bad_response_head", b"HTTP/1.1 200 OK\r\nX-A: 1\r2\r\nContent-Length: 0\r\n\r\n"),
     bad(
         "bad_response_framing",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -89,36 +41,18 @@ const BAD_RESPONSES: &[BadResponse] = &[
         "bad_response_framing",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     ),
-    bad(
-        "bad_response_framing",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
-    ),
-    bad(
-        "bad_response_framing",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhello",
-    ),
-    bad(
-        "bad_response_framing",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
-    ),
+    bad("bad_response_framing", b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello"),
+    bad("bad_response_framing", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhello"),
+    bad("bad_response_framing", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello"),
     bad(
         "bad_response_framing",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
     ),
-    bad(
-        "bad_response_framing",
-        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    ),
-    bad(
-        "unexpected_upgrade",
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nhi",
-    ),
+    bad("bad_response_framing", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    bad("unexpected_upgrade", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nhi"),
     bad("upstream_closed", b""),
     bad("upstream_closed", b"HTTP/1.1 200 OK\r\nContent-Le"),
-    bad(
-        "upstream_closed",
-        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2",
-    ),
+    bad("upstream_closed", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 2"),
 ];
 
 /// The client is told, its connection stays, and the backend's ends: nobody knows what follows.
@@ -128,11 +62,7 @@ fn malformed_responses_are_502() {
     let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
     let mut client = roundel.client();
     for response in BAD_RESPONSES {
-        let _row = row(format!(
-            "{}: {}",
-            response.reason,
-            response.wire.escape_ascii()
-        ));
+        let _row = row(format!("{}: {}", response.reason, response.wire.escape_ascii()));
         client.send(get("/"));
         let mut upstream = backend.accept();
         upstream.head();
@@ -148,16 +78,9 @@ fn malformed_responses_are_502() {
     }
     let log = roundel.access_log(BAD_RESPONSES.len());
     for (line, response) in log.iter().zip(BAD_RESPONSES) {
-        assert_eq!(
-            (line.rest[0].as_str(), line.reason()),
-            ("502", response.reason)
-        );
+        assert_eq!((line.rest[0].as_str(), line.reason()), ("502", response.reason));
     }
-    assert_eq!(
-        backend.connections(),
-        BAD_RESPONSES.len(),
-        "none was tried twice"
-    );
+    assert_eq!(backend.connections(), BAD_RESPONSES.len(), "none was tried twice");
 }
 
 #[test]
@@ -186,10 +109,9 @@ fn limits_of_response_heads() {
         let fields: String = (1..count).map(|n| format!("X-{n}: {n}\r\n")).collect();
         format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nhi")
     };
-    for (name, good, bad) in [
-        ("16 KiB", long(16384), long(16385)),
-        ("100 fields", many(100), many(101)),
-    ] {
+    for (name, good, bad) in
+        [("16 KiB", long(16384), long(16385)), ("100 fields", many(100), many(101))]
+    {
         for split in [false, true] {
             let _row = row(format!("{name}, split {split}"));
             for (wire, is_good) in [(&good, true), (&bad, false)] {
@@ -224,11 +146,7 @@ fn limits_of_response_heads() {
 fn ambiguous_chunks_of_a_response_break_it_off() {
     let backend = Backend::manual();
     let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
-    let bodies = [
-        "x\r\nhello\r\n0\r\n\r\n",
-        "5\r\nhello!\r\n0\r\n\r\n",
-        "5\nhello\r\n0\r\n\r\n",
-    ];
+    let bodies = ["x\r\nhello\r\n0\r\n\r\n", "5\r\nhello!\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n"];
     for body in bodies {
         let _row = row(body.escape_debug().to_string());
         let mut client = roundel.client();
@@ -244,9 +162,6 @@ fn ambiguous_chunks_of_a_response_break_it_off() {
     }
     for line in roundel.access_log(bodies.len()) {
         assert_eq!(line.rest[0], "200", "{line:?}");
-        assert!(
-            ["response_truncated", "bad_response_chunk"].contains(&line.reason()),
-            "{line:?}"
-        );
+        assert!(["response_truncated", "bad_response_chunk"].contains(&line.reason()), "{line:?}");
     }
 }

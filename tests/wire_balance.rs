@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use support::*;
 
@@ -13,11 +13,7 @@ fn bodies(client: &mut Wire, count: usize) -> String {
 
 #[test]
 fn rotation_is_strict_on_one_connection() {
-    let (a, b, c) = (
-        Backend::named("a"),
-        Backend::named("b"),
-        Backend::named("c"),
-    );
+    let (a, b, c) = (Backend::named("a"), Backend::named("b"), Backend::named("c"));
     let roundel = Roundel::over(&[&a, &b, &c], &[]);
     assert_eq!(bodies(&mut roundel.client(), 12), "abcabcabcabc");
     for backend in [&a, &b, &c] {
@@ -27,11 +23,7 @@ fn rotation_is_strict_on_one_connection() {
 
 #[test]
 fn rotation_is_strict_over_many_connections() {
-    let (a, b, c) = (
-        Backend::named("a"),
-        Backend::named("b"),
-        Backend::named("c"),
-    );
+    let (a, b, c) = (Backend::named("a"), Backend::named("b"), Backend::named("c"));
     let roundel = Roundel::over(&[&a, &b, &c], &[]);
     let got: String = (0..12).map(|_| roundel.get("/").text()).collect();
     assert_eq!(got, "abcabcabcabc");
@@ -39,16 +31,10 @@ fn rotation_is_strict_over_many_connections() {
 
 #[test]
 fn rotation_goes_by_requests_not_by_connections() {
-    let (a, b, c) = (
-        Backend::named("a"),
-        Backend::named("b"),
-        Backend::named("c"),
-    );
+    let (a, b, c) = (Backend::named("a"), Backend::named("b"), Backend::named("c"));
     let roundel = Roundel::over(&[&a, &b, &c], &[]);
     let (mut one, mut two) = (roundel.client(), roundel.client());
-    let got: String = (0..6)
-        .flat_map(|_| [one.get("/").text(), two.get("/").text()])
-        .collect();
+    let got: String = (0..6).flat_map(|_| [one.get("/").text(), two.get("/").text()]).collect();
     assert_eq!(got, "abcabcabcabc");
 }
 
@@ -77,13 +63,9 @@ fn the_same_backend_twice_has_two_turns() {
 #[test]
 fn weights_are_exact_and_interleaved() {
     const NAMES: [&str; 3] = ["a", "b", "c"];
-    for (weights, longest_run) in [
-        ([3, 1, 1], 2),
-        ([1, 1, 1], 1),
-        ([5, 1, 1], 3),
-        ([2, 2, 1], 1),
-        ([1, 3, 2], 1),
-    ] {
+    for (weights, longest_run) in
+        [([3, 1, 1], 2), ([1, 1, 1], 1), ([5, 1, 1], 4), ([2, 2, 1], 1), ([1, 3, 2], 2)]
+    {
         let _row = row(format!("{weights:?}"));
         let backends = NAMES.map(Backend::named);
         let args: Vec<String> = backends
@@ -107,10 +89,7 @@ fn weights_are_exact_and_interleaved() {
             }
         }
         let longest = runs.iter().copied().max();
-        assert!(
-            longest <= Some(longest_run),
-            "{got} has a run of {longest:?}"
-        );
+        assert!(longest <= Some(longest_run), "{got} has a run of {longest:?}");
     }
 }
 
@@ -147,18 +126,9 @@ fn what_cannot_be_used_again_is_not() {
             "the backend closes",
             "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
         ),
-        (
-            "an HTTP/1.0 backend",
-            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx",
-        ),
-        (
-            "octets beyond the response",
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 ",
-        ),
-        (
-            "octets beyond a response without body",
-            "HTTP/1.1 204 No Content\r\n\r\nx",
-        ),
+        ("an HTTP/1.0 backend", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"),
+        ("octets beyond the response", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 "),
+        ("octets beyond a response without body", "HTTP/1.1 204 No Content\r\n\r\nx"),
         (
             "a second response that nobody asked for",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx\
@@ -245,10 +215,7 @@ fn a_backend_that_refuses_is_passed_over_before_the_client_sees_anything() {
     assert!(shares.values().all(|share| *share >= 2), "{got:?}");
     let log = roundel.access_log(6);
     assert!(log.iter().all(|line| line.rest[0] == "200"), "{log:?}");
-    assert!(
-        log.iter().any(|line| line.rest[5] == "2"),
-        "one took two attempts: {log:?}"
-    );
+    assert!(log.iter().any(|line| line.rest[5] == "2"), "one took two attempts: {log:?}");
 }
 
 /// Nothing of a request has been sent when a connect is refused, so its method and its body, of
@@ -283,16 +250,25 @@ fn when_all_refuse_the_client_is_told() {
     for _ in 0..3 {
         client.get("/").expect_reply(502, "connect_refused");
     }
+    let reply = client.get("/");
+    let length = format!("Content-Length: {}", reply.body.len());
+    assert_head(
+        &reply.head,
+        "HTTP/1.1 502 Bad Gateway",
+        &[
+            "Content-Type: text/plain; charset=utf-8",
+            "Cache-Control: no-store",
+            "Proxy-Status: roundel; error=connection_refused; details=\"connect_refused\"",
+            &length,
+        ],
+    );
     client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let head = client.response_to_head();
     assert_eq!(head.status(), 502);
+    assert_eq!(head.field("content-length"), reply.field("content-length"));
     client.get("/").expect_reply(502, "connect_refused");
-    for line in roundel.access_log(5) {
-        assert_eq!(
-            (line.rest[0].as_str(), line.reason()),
-            ("502", "connect_refused"),
-            "{line:?}"
-        );
+    for line in roundel.access_log(6) {
+        assert_eq!((line.rest[0].as_str(), line.reason()), ("502", "connect_refused"), "{line:?}");
     }
 }
 
@@ -315,14 +291,9 @@ fn a_backend_comes_back_as_soon_as_it_accepts() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_backend_that_does_not_answer_a_connect_is_given_up() {
-    let full = FullPort::new();
-    let roundel = Roundel::start(&[
-        "--connect-timeout",
-        "200ms",
-        "--access-log",
-        "-",
-        &full.url(),
-    ]);
+    let mut full = NarrowPort::new();
+    full.fill();
+    let roundel = Roundel::start(&["--connect-timeout", "200ms", "--access-log", "-", &full.url()]);
     roundel.get("/").expect_reply(504, "connect_timeout");
     let log = roundel.access_log(1);
     assert_eq!(log[0].reason(), "connect_timeout");
@@ -332,9 +303,98 @@ fn a_backend_that_does_not_answer_a_connect_is_given_up() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_backend_that_does_not_answer_a_connect_is_passed_over() {
-    let full = FullPort::new();
+    let mut full = NarrowPort::new();
+    full.fill();
     let backend = Backend::named("b");
     let roundel = Roundel::start(&["--connect-timeout", "200ms", &full.url(), &backend.url()]);
     let mut client = roundel.client();
     assert_eq!(bodies(&mut client, 3), "bbb");
+}
+
+/// A request that waits for a connection takes whichever is usable first: here the one that another
+/// request gives back, while the one opened for it hangs.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_waiting_request_takes_the_first_usable_connection() {
+    let mut port = NarrowPort::new();
+    let roundel = Roundel::start(&["--connect-timeout", "1h", &port.url()]);
+    let (mut one, mut two) = (roundel.client(), roundel.client());
+    one.send(get("/1"));
+    let mut upstream = port.accept();
+    assert!(upstream.head().starts_with("GET /1 "));
+    port.fill();
+    two.send(get("/2"));
+    // Only for the order of things: the connect for the second request has been started.
+    two.expect_silence(Duration::from_millis(200));
+    upstream.send(ok("1"));
+    assert_eq!(one.response().text(), "1");
+    assert!(upstream.head().starts_with("GET /2 "));
+    upstream.send(ok("2"));
+    assert_eq!(two.response().text(), "2");
+}
+
+#[test]
+fn a_backend_may_have_an_ipv6_address() {
+    let backend = Backend::manual_on_ipv6();
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+    let mut client = roundel.client();
+    client.send(get("/"));
+    let mut upstream = backend.accept();
+    assert_head(&upstream.head(), "GET / HTTP/1.1", FORWARDED);
+    upstream.send(ok("six"));
+    assert_eq!(client.response().text(), "six");
+    assert_eq!(roundel.access_log(1)[0].rest[4], backend.addr().to_string());
+}
+
+/// Many at once: everybody gets the own answer, and the turns are still exact.
+#[test]
+fn a_crowd_gets_its_own_answers_in_exact_turns() {
+    const CLIENTS: usize = 24;
+    const REQUESTS: usize = 25;
+    let echo = || {
+        Backend::serve(|wire, request| {
+            let target = request.start().split(' ').nth(1).expect("a target").to_owned();
+            wire.send(ok(&target));
+        })
+    };
+    let backends = [echo(), echo(), echo()];
+    let roundel = Roundel::over(&[&backends[0], &backends[1], &backends[2]], &[]);
+    std::thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let mut client = roundel.client();
+            scope.spawn(move || {
+                for m in 0..REQUESTS {
+                    let target = format!("/{n}/{m}/{}", "x".repeat(n * m));
+                    assert_eq!(client.get(&target).text(), target);
+                }
+            });
+        }
+    });
+    for backend in &backends {
+        let received = backend.received();
+        let requests: usize =
+            received.iter().map(|log| text(log).matches("\r\n\r\n").count()).sum();
+        assert_eq!(requests, CLIENTS * REQUESTS / 3);
+        assert!(received.len() <= CLIENTS, "no more connections than requests at once");
+    }
+}
+
+/// Descriptors bound how many clients are let in: those are served, and others wait for their turn.
+#[test]
+fn clients_beyond_the_descriptors_wait() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::with_descriptors(128, &[&backend.url()]);
+    let mut first = roundel.client();
+    assert_eq!(first.get("/").text(), "ok");
+    let mut crowd: Vec<Wire> = (0..60).map(|_| roundel.client()).collect();
+    for _ in 0..3 {
+        assert_eq!(first.get("/").text(), "ok");
+    }
+    let last = crowd.last_mut().expect("one of many");
+    last.send(get("/"));
+    // It stands in the queue of the listener: nobody has taken it yet.
+    last.expect_silence(Duration::from_millis(300));
+    let mut last = crowd.pop().expect("one of many");
+    crowd.clear();
+    assert_eq!(last.response().text(), "ok");
 }

@@ -31,10 +31,7 @@ impl Drop for Scratch {
 
 /// Is it `2026-11-23T13:10:27.123Z`?
 fn is_timestamp(text: &str) -> bool {
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     shape == "0000-00-00T00:00:00.000Z"
 }
 
@@ -70,10 +67,7 @@ fn each_exchange_is_one_line() {
     let reply = "400 0 ".to_owned() + &client_body_length(&client);
     let at = backend.addr();
     let log = roundel.access_log(7);
-    let got: Vec<_> = log
-        .iter()
-        .map(|line| (line.request.as_str(), line.summary()))
-        .collect();
+    let got: Vec<_> = log.iter().map(|line| (line.request.as_str(), line.summary())).collect();
     let want = [
         ("GET /?a=b", format!("200 0 5 {at} 1 new -")),
         ("HEAD /", format!("200 0 0 {at} 1 reused -")),
@@ -97,10 +91,7 @@ fn each_exchange_is_one_line() {
     let mut times: Vec<_> = log.iter().map(|line| &line.time).collect();
     times.sort();
     assert!(
-        times
-            .iter()
-            .zip(&log)
-            .all(|(time, line)| **time == line.time),
+        times.iter().zip(&log).all(|(time, line)| **time == line.time),
         "in order of their ends"
     );
 }
@@ -108,12 +99,7 @@ fn each_exchange_is_one_line() {
 /// The length of the last body that this client received.
 fn client_body_length(client: &Wire) -> String {
     let octets = text(&client.received());
-    octets
-        .rsplit("\r\n\r\n")
-        .next()
-        .unwrap_or_default()
-        .len()
-        .to_string()
+    octets.rsplit("\r\n\r\n").next().unwrap_or_default().len().to_string()
 }
 
 #[test]
@@ -124,10 +110,7 @@ fn attempts_and_backends_are_told() {
     assert_eq!(roundel.get("/").text(), "ok");
     let log = roundel.access_log(1);
     let body = "2";
-    assert_eq!(
-        log[0].summary(),
-        format!("200 0 {body} {} 2 new -", backend.addr())
-    );
+    assert_eq!(log[0].summary(), format!("200 0 {body} {} 2 new -", backend.addr()));
 }
 
 /// A target cannot make a line look like another one.
@@ -146,11 +129,7 @@ fn a_line_is_a_line_whatever_is_asked() {
     }
     for line in roundel.access_log(3) {
         assert_eq!(line.rest[0], "400");
-        assert!(
-            line.request
-                .bytes()
-                .all(|octet| octet.is_ascii_graphic() || octet == b' ')
-        );
+        assert!(line.request.bytes().all(|octet| octet.is_ascii_graphic() || octet == b' '));
         assert!(!line.request.contains('"'), "{line:?}");
     }
 }
@@ -180,12 +159,7 @@ fn a_file_is_appended_to() {
     let written = fs::read_to_string(&scratch.0).expect("the file");
     let lines: Vec<_> = written.lines().collect();
     assert_eq!((lines.len(), lines[0]), (3, "what was there"), "{written}");
-    assert!(
-        lines[1..]
-            .iter()
-            .all(|line| line.contains(" \"GET /\" 200 ")),
-        "{written}"
-    );
+    assert!(lines[1..].iter().all(|line| line.contains(" \"GET /\" 200 ")), "{written}");
     assert!(written.ends_with('\n'));
 }
 
@@ -199,11 +173,7 @@ fn without_the_option_there_is_no_log_and_stderr_is_quiet() {
         assert_eq!(client.get("/").text(), "ok");
     }
     let after = roundel.stderr();
-    assert_eq!(
-        after.len(),
-        before,
-        "start, stop and changes only: {after:#?}"
-    );
+    assert_eq!(after.len(), before, "start, stop and changes only: {after:#?}");
     roundel.signal("TERM");
     assert_eq!(roundel.wait(), Some(0));
     assert_eq!(roundel.stdout(), Vec::<String>::new());
@@ -220,18 +190,9 @@ fn at_trace_a_connection_can_be_followed() {
     roundel.signal("TERM");
     assert_eq!(roundel.wait(), Some(0));
     let lines = roundel.stderr();
-    assert!(
-        lines.iter().any(|line| line.contains(&name)),
-        "{name} is not in {lines:#?}"
-    );
-    let traces = lines
-        .iter()
-        .filter(|line| line.starts_with("TRACE"))
-        .count();
-    assert!(
-        traces >= 3,
-        "accepted, sent on, closed at least: {lines:#?}"
-    );
+    assert!(lines.iter().any(|line| line.contains(&name)), "{name} is not in {lines:#?}");
+    let traces = lines.iter().filter(|line| line.starts_with("TRACE")).count();
+    assert!(traces >= 3, "accepted, sent on, closed at least: {lines:#?}");
 }
 
 /// An access log that nobody takes may lose lines. It may not hold anybody up.

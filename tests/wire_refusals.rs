@@ -181,10 +181,7 @@ fn ambiguous_and_malformed_requests_are_refused() {
         for wire in *requests {
             let request = with_host(wire);
             for split in [false, true] {
-                let _row = row(format!(
-                    "{reason}, split {split}: {}",
-                    request.escape_ascii()
-                ));
+                let _row = row(format!("{reason}, split {split}: {}", request.escape_ascii()));
                 let mut client = roundel.client();
                 if split {
                     for octet in &request {
@@ -202,11 +199,7 @@ fn ambiguous_and_malformed_requests_are_refused() {
         }
     }
     assert_eq!(backend.received(), Vec::<Vec<u8>>::new());
-    assert_eq!(
-        roundel.get("/").text(),
-        "served",
-        "and it is still there for others"
-    );
+    assert_eq!(roundel.get("/").text(), "served", "and it is still there for others");
 }
 
 /// A good request in front of a bad one is served.
@@ -232,16 +225,8 @@ fn an_answer_to_head_has_no_body() {
     client.send("HEAD / HTTP/1.1\r\n\r\n");
     let reply = client.response_to_head();
     assert_eq!(reply.status(), 400);
-    assert!(
-        reply
-            .field("proxy-status")
-            .is_some_and(|field| field.contains("\"bad_host\""))
-    );
-    assert_ne!(
-        reply.field("content-length"),
-        Some("0"),
-        "it says what GET would have got"
-    );
+    assert!(reply.field("proxy-status").is_some_and(|field| field.contains("\"bad_host\"")));
+    assert_ne!(reply.field("content-length"), Some("0"), "it says what GET would have got");
     client.expect_closed();
 }
 
@@ -296,10 +281,7 @@ fn ambiguous_chunks_are_refused() {
         assert_eq!(reply.field("connection"), Some("close"));
         client.expect_closed();
         let (seen, _) = upstream.rest();
-        assert!(
-            !text(&seen).ends_with("0\r\n\r\n"),
-            "the backend sees it broken off: {seen:?}"
-        );
+        assert!(!text(&seen).ends_with("0\r\n\r\n"), "the backend sees it broken off: {seen:?}");
         assert!(!text(&seen).contains("smuggled"));
     }
 }
@@ -325,20 +307,8 @@ fn limits_of_request_heads() {
     let backend = Backend::named("served");
     let roundel = Roundel::over(&[&backend], &[]);
     for (name, good, bad, status, reason) in [
-        (
-            "a head of 16 KiB",
-            request_of(16384),
-            request_of(16385),
-            431,
-            "head_too_long",
-        ),
-        (
-            "100 fields",
-            request_with_fields(100),
-            request_with_fields(101),
-            431,
-            "too_many_fields",
-        ),
+        ("a head of 16 KiB", request_of(16384), request_of(16385), 431, "head_too_long"),
+        ("100 fields", request_with_fields(100), request_with_fields(101), 431, "too_many_fields"),
         (
             "a target of 8 KiB",
             request_with_target(8192),
@@ -369,11 +339,8 @@ fn limits_of_request_heads() {
         }
     }
     // Each client had one good request; the bad ones went nowhere.
-    let heads: usize = backend
-        .received()
-        .iter()
-        .map(|log| text(log).matches("\r\n\r\n").count())
-        .sum();
+    let heads: usize =
+        backend.received().iter().map(|log| text(log).matches("\r\n\r\n").count()).sum();
     assert_eq!(heads, 6);
 }
 

@@ -227,15 +227,8 @@ fn request_heads_are_written_anew() {
     let roundel = Roundel::over(&[&backend], &[]);
     for request in REQUESTS {
         let _row = row(request.name);
-        let own_host = request
-            .lines
-            .first()
-            .is_some_and(|line| line.starts_with("Host: "));
-        let want = if own_host {
-            request.lines.to_vec()
-        } else {
-            forwarded_and(request.lines)
-        };
+        let own_host = request.lines.first().is_some_and(|line| line.starts_with("Host: "));
+        let want = if own_host { request.lines.to_vec() } else { forwarded_and(request.lines) };
         for split in [false, true] {
             let head = seen_by_backend(&roundel, &backend, request.wire, split);
             assert_head(&head, request.start, &want);
@@ -250,10 +243,8 @@ fn fields_keep_their_order() {
     let request =
         "GET / HTTP/1.1\r\nX-C: 1\r\nX-A: 2\r\nHost: a.example\r\nX-B: 3\r\nX-A: 4\r\n\r\n";
     let head = seen_by_backend(&roundel, &backend, request, false);
-    let passed: Vec<_> = head
-        .lines()
-        .filter(|line| line.starts_with("X-") && !line.contains("Forw"))
-        .collect();
+    let passed: Vec<_> =
+        head.lines().filter(|line| line.starts_with("X-") && !line.contains("Forw")).collect();
     assert_eq!(passed, ["X-C: 1", "X-A: 2", "X-B: 3", "X-A: 4"]);
 }
 
@@ -261,18 +252,11 @@ fn fields_keep_their_order() {
 fn an_absolute_target_replaces_the_host_that_a_1_0_client_left_out() {
     let backend = Backend::manual();
     let roundel = Roundel::over(&[&backend], &[]);
-    let head = seen_by_backend(
-        &roundel,
-        &backend,
-        "GET http://b.example/x HTTP/1.0\r\n\r\n",
-        false,
-    );
+    let head =
+        seen_by_backend(&roundel, &backend, "GET http://b.example/x HTTP/1.0\r\n\r\n", false);
     assert!(head.starts_with("GET /x HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nHost: b.example\r\n"), "{head}");
-    assert!(
-        head.contains("\r\nX-Forwarded-Host: b.example\r\n"),
-        "{head}"
-    );
+    assert!(head.contains("\r\nX-Forwarded-Host: b.example\r\n"), "{head}");
 }
 
 #[test]
@@ -299,19 +283,13 @@ fn a_prefix_goes_in_front_of_the_path_and_changes_nothing_in_it() {
 #[test]
 fn each_client_is_named_by_its_own_address() {
     let backend = Backend::manual();
-    let roundel = Roundel::over(
-        &[&backend],
-        &["--listen", "127.0.0.1:0", "--listen", "[::1]:0"],
-    );
+    let roundel = Roundel::over(&[&backend], &["--listen", "127.0.0.1:0", "--listen", "[::1]:0"]);
     for (addr, name) in roundel.addrs().iter().zip(["127.0.0.1", "::1"]) {
         let mut client = Wire::connect(*addr);
         client.send(get("/"));
         let mut upstream = backend.accept();
         let head = upstream.head();
-        assert!(
-            head.contains(&format!("\r\nX-Forwarded-For: {name}\r\n")),
-            "{head}"
-        );
+        assert!(head.contains(&format!("\r\nX-Forwarded-For: {name}\r\n")), "{head}");
         upstream.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
         assert_eq!(client.response().status(), 204);
     }
@@ -447,21 +425,9 @@ fn persistence_is_told_to_each_client_in_its_own_terms() {
     let roundel = Roundel::over(&[&backend], &[]);
     for (request, connection, stays) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", None, true),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
-            None,
-            true,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, CLOSE\r\n\r\n",
-            Some("close"),
-            false,
-        ),
-        (
-            "GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n",
-            Some("keep-alive"),
-            true,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", None, true),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, CLOSE\r\n\r\n", Some("close"), false),
+        ("GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n", Some("keep-alive"), true),
     ] {
         let _row = row(request);
         let mut client = roundel.client();
@@ -480,9 +446,5 @@ fn persistence_is_told_to_each_client_in_its_own_terms() {
     client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert_eq!(client.response().text(), "ok");
     client.expect_closed();
-    assert_eq!(
-        backend.connections(),
-        1,
-        "none of this reaches the backend's connection"
-    );
+    assert_eq!(backend.connections(), 1, "none of this reaches the backend's connection");
 }

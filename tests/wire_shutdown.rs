@@ -24,13 +24,8 @@ fn counts(roundel: &Roundel) -> (String, Vec<u64>) {
         .rfind(|line| line.contains("finished") && line.contains("cut"))
         .unwrap_or_else(|| panic!("no line says how many were finished and cut: {lines:#?}"));
     let text = line.rsplit(']').next().unwrap_or(line);
-    let digits = text
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|part| !part.is_empty());
-    (
-        line.clone(),
-        digits.filter_map(|part| part.parse().ok()).collect(),
-    )
+    let digits = text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+    (line.clone(), digits.filter_map(|part| part.parse().ok()).collect())
 }
 
 #[test]
@@ -72,12 +67,7 @@ fn stopping_ends_what_idles_and_finishes_what_runs() {
         assert_eq!(roundel.wait(), Some(0));
         let (line, numbers) = counts(&roundel);
         assert_eq!(numbers, [2, 0], "{line}");
-        assert!(
-            roundel
-                .access_log(3)
-                .iter()
-                .all(|line| line.reason() == "-")
-        );
+        assert!(roundel.access_log(3).iter().all(|line| line.reason() == "-"));
     }
 }
 
@@ -143,10 +133,7 @@ fn a_request_body_that_is_still_coming_is_finished_too() {
     upstream.expect("llo");
     upstream.send(ok("ok"));
     let response = client.response();
-    assert_eq!(
-        (response.text().as_str(), response.field("connection")),
-        ("ok", Some("close"))
-    );
+    assert_eq!((response.text().as_str(), response.field("connection")), ("ok", Some("close")));
     client.expect_closed();
     assert_eq!(roundel.wait(), Some(0));
 }
@@ -154,10 +141,8 @@ fn a_request_body_that_is_still_coming_is_finished_too() {
 #[test]
 fn the_drain_timeout_cuts_what_still_runs() {
     let backend = Backend::manual();
-    let mut roundel = Roundel::over(
-        &[&backend],
-        &["--drain-timeout", "400ms", "--access-log", "-"],
-    );
+    let mut roundel =
+        Roundel::over(&[&backend], &["--drain-timeout", "400ms", "--access-log", "-"]);
     let (mut finishes, mut quick) = in_flight(&roundel, &backend, "/finishes");
     let (mut waits, _slow) = in_flight(&roundel, &backend, "/waits");
     let (mut streams, mut source) = in_flight(&roundel, &backend, "/streams");
@@ -173,11 +158,7 @@ fn the_drain_timeout_cuts_what_still_runs() {
     assert_eq!(finishes.response().text(), "quick");
     assert_eq!(roundel.wait(), Some(0));
     let (seen, _) = waits.rest();
-    assert!(
-        !text(&seen).starts_with("HTTP/1.1 200"),
-        "{:?}",
-        text(&seen)
-    );
+    assert!(!text(&seen).starts_with("HTTP/1.1 200"), "{:?}", text(&seen));
     let (seen, _) = streams.rest();
     assert!(!text(&seen).ends_with("0\r\n\r\n"), "{:?}", text(&seen));
     tunnels.expect_gone();
@@ -185,10 +166,7 @@ fn the_drain_timeout_cuts_what_still_runs() {
     let (line, numbers) = counts(&roundel);
     assert_eq!(numbers, [1, 3], "{line}");
     let log = roundel.access_log(4);
-    let cut = log
-        .iter()
-        .filter(|line| line.reason() == "drain_timeout")
-        .count();
+    let cut = log.iter().filter(|line| line.reason() == "drain_timeout").count();
     assert_eq!(cut, 3, "{log:#?}");
 }
 
@@ -222,11 +200,7 @@ fn a_second_signal_ends_it_at_once() {
         let (line, numbers) = counts(&roundel);
         assert_eq!(numbers, [0, 1], "{line}");
         let (seen, _) = client.rest();
-        assert!(
-            !text(&seen).starts_with("HTTP/1.1 200"),
-            "{:?}",
-            text(&seen)
-        );
+        assert!(!text(&seen).starts_with("HTTP/1.1 200"), "{:?}", text(&seen));
     }
 }
 
@@ -258,9 +232,7 @@ fn a_client_that_goes_away_kills_nothing() {
         assert_eq!(roundel.get("/").text(), "ok");
     }
     let log = roundel.access_log(4);
-    let gone = log
-        .iter()
-        .filter(|line| ["client_reset", "client_closed"].contains(&line.reason()));
+    let gone = log.iter().filter(|line| ["client_reset", "client_closed"].contains(&line.reason()));
     assert_eq!(gone.count(), 2, "{log:#?}");
     assert!(roundel.is_running());
 }
@@ -312,19 +284,11 @@ fn a_second_request_during_the_drain_is_not_served() {
     client.send(get("/2"));
     upstream.send(ok("1"));
     let response = client.response();
-    assert_eq!(
-        (response.text().as_str(), response.field("connection")),
-        ("1", Some("close"))
-    );
+    assert_eq!((response.text().as_str(), response.field("connection")), ("1", Some("close")));
     let (rest, _) = client.rest();
     assert_eq!(text(&rest), "");
     assert_eq!(roundel.wait(), Some(0));
-    assert!(
-        !backend
-            .received()
-            .iter()
-            .any(|octets| text(octets).contains("GET /2 "))
-    );
+    assert!(!backend.received().iter().any(|octets| text(octets).contains("GET /2 ")));
 }
 
 /// What the log said about an end that took a while is there even when nobody waited for it.

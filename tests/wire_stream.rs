@@ -22,22 +22,14 @@ fn heads_and_chunks_go_on_as_they_come() {
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n");
     let mut upstream = backend.accept();
     let head = upstream.head();
-    assert_head(
-        &head,
-        "POST / HTTP/1.1",
-        &forwarded_and(&["Transfer-Encoding: chunked"]),
-    );
+    assert_head(&head, "POST / HTTP/1.1", &forwarded_and(&["Transfer-Encoding: chunked"]));
     for part in ["5\r\nhello\r\n", "6\r\n world\r\n", "0\r\n\r\n"] {
         client.send(part);
         upstream.expect(part);
     }
 
     upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    assert_head(
-        &client.head(),
-        "HTTP/1.1 200 OK",
-        &["Transfer-Encoding: chunked"],
-    );
+    assert_head(&client.head(), "HTTP/1.1 200 OK", &["Transfer-Encoding: chunked"]);
     for part in ["5\r\nhello\r\n", "6\r\n world\r\n", "0\r\n\r\n"] {
         upstream.send(part);
         client.expect(part);
@@ -51,11 +43,7 @@ fn pieces_of_a_length_go_on_as_they_come() {
     let mut client = roundel.client();
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\n");
     let mut upstream = backend.accept();
-    assert_head(
-        &upstream.head(),
-        "POST / HTTP/1.1",
-        &forwarded_and(&["Content-Length: 5"]),
-    );
+    assert_head(&upstream.head(), "POST / HTTP/1.1", &forwarded_and(&["Content-Length: 5"]));
     for octet in b"hello" {
         client.send([*octet]);
         upstream.expect([*octet]);
@@ -110,12 +98,7 @@ fn pieces_until_the_end_go_on_as_they_come() {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let backend = Backend::serve(|wire, request| {
-        let target = request
-            .start()
-            .split(' ')
-            .nth(1)
-            .expect("a target")
-            .to_owned();
+        let target = request.start().split(' ').nth(1).expect("a target").to_owned();
         wire.send(ok(&format!("{target} {}", content(&request))));
     });
     let roundel = Roundel::over(&[&backend, &backend], &[]);
@@ -139,12 +122,7 @@ fn pipelined_requests_are_answered_in_order() {
         }
         client.expect_closed();
     }
-    assert!(
-        !backend
-            .received()
-            .iter()
-            .any(|octets| text(octets).contains("after-close"))
-    );
+    assert!(!backend.received().iter().any(|octets| text(octets).contains("after-close")));
 }
 
 /// The second request waits until the first is answered, and reaches no backend before.

@@ -20,19 +20,11 @@ fn now() -> Instant {
 #[test]
 fn a_head_that_stops_is_408() {
     let backend = Backend::named("ok");
-    let roundel = Roundel::over(
-        &[&backend],
-        &["--head-timeout", "300ms", "--access-log", "-"],
-    );
+    let roundel = Roundel::over(&[&backend], &["--head-timeout", "300ms", "--access-log", "-"]);
     for (name, before, start) in [
         ("the first octet", "", "G"),
         ("all but the last line", "", HEAD),
-        ("an empty line and nothing else", "", "\r\n"),
-        (
-            "on a connection that was in use",
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            HEAD,
-        ),
+        ("on a connection that was in use", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", HEAD),
     ] {
         let _row = row(name);
         let mut client = roundel.client();
@@ -48,18 +40,9 @@ fn a_head_that_stops_is_408() {
         client.expect_closed();
         assert!(begin.elapsed() >= MS_300, "{:?}", begin.elapsed());
     }
-    let reasons: Vec<_> = roundel
-        .access_log(5)
-        .iter()
-        .map(|line| line.reason().to_owned())
-        .collect();
-    assert_eq!(
-        reasons
-            .iter()
-            .filter(|reason| *reason == "head_timeout")
-            .count(),
-        4
-    );
+    let reasons: Vec<_> =
+        roundel.access_log(4).iter().map(|line| line.reason().to_owned()).collect();
+    assert_eq!(reasons.iter().filter(|reason| *reason == "head_timeout").count(), 3);
 }
 
 /// The deadline is absolute: each octet is progress, and none of it counts.
@@ -84,10 +67,8 @@ fn a_head_that_trickles_is_408() {
 #[test]
 fn the_head_deadline_ends_with_the_head() {
     let backend = Backend::manual();
-    let roundel = Roundel::over(
-        &[&backend],
-        &["--head-timeout", "200ms", "--idle-timeout", "200ms"],
-    );
+    let roundel =
+        Roundel::over(&[&backend], &["--head-timeout", "200ms", "--idle-timeout", "200ms"]);
     let mut client = roundel.client();
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nh");
     let mut upstream = backend.accept();
@@ -104,22 +85,19 @@ fn the_head_deadline_ends_with_the_head() {
 #[test]
 fn an_idle_client_is_closed_without_a_word() {
     let backend = Backend::named("ok");
-    let roundel = Roundel::over(
-        &[&backend],
-        &["--idle-timeout", "300ms", "--access-log", "-"],
-    );
+    let roundel = Roundel::over(&[&backend], &["--idle-timeout", "300ms", "--access-log", "-"]);
     let begin = now();
     let mut new = roundel.client();
     let mut used = roundel.client();
+    let mut odd = roundel.client();
+    // An empty line, which may stand in front of a request, does not begin one.
+    odd.send("\r\n");
     assert_eq!(used.get("/").text(), "ok");
     new.expect_closed();
+    odd.expect_closed();
     used.expect_closed();
     assert!(begin.elapsed() >= MS_300, "{:?}", begin.elapsed());
-    assert_eq!(
-        roundel.access_log(1)[0].reason(),
-        "-",
-        "it is no exchange, so it is not logged"
-    );
+    assert_eq!(roundel.access_log(1)[0].reason(), "-", "it is no exchange, so it is not logged");
 }
 
 #[test]
@@ -138,15 +116,10 @@ fn a_request_body_that_stops_is_408() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
         let _row = row(framing);
         let backend = Backend::manual();
-        let roundel = Roundel::over(
-            &[&backend],
-            &["--body-timeout", "300ms", "--access-log", "-"],
-        );
+        let roundel = Roundel::over(&[&backend], &["--body-timeout", "300ms", "--access-log", "-"]);
         let mut client = roundel.client();
         let begin = now();
-        client.send(format!(
-            "POST / HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n"
-        ));
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n"));
         let mut upstream = backend.accept();
         upstream.head();
         client.send("5\r\n");
@@ -158,24 +131,14 @@ fn a_request_body_that_stops_is_408() {
         let (rest, _) = upstream.rest();
         assert_eq!(text(&rest), "5\r\n", "nothing is made up");
         let log = roundel.access_log(1);
-        assert_eq!(
-            (log[0].rest[0].as_str(), log[0].reason()),
-            ("408", "body_timeout")
-        );
+        assert_eq!((log[0].rest[0].as_str(), log[0].reason()), ("408", "body_timeout"));
     }
 }
 
 #[test]
 fn a_request_body_may_trickle() {
     let backend = Backend::manual();
-    let options = [
-        "--body-timeout",
-        "1500ms",
-        "--timeout",
-        "1500ms",
-        "--head-timeout",
-        "1s",
-    ];
+    let options = ["--body-timeout", "1500ms", "--timeout", "1500ms", "--head-timeout", "1s"];
     let roundel = Roundel::over(&[&backend], &options);
     let mut client = roundel.client();
     client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 8\r\n\r\n");
@@ -212,10 +175,7 @@ fn a_silent_backend_is_504_and_its_late_answer_reaches_nobody() {
     assert_eq!(backend.connections(), 2);
     slow.expect_gone();
     let log = roundel.access_log(2);
-    assert_eq!(
-        (log[0].rest[0].as_str(), log[0].reason()),
-        ("504", "response_timeout")
-    );
+    assert_eq!((log[0].rest[0].as_str(), log[0].reason()), ("504", "response_timeout"));
     assert!(log[0].ms() >= 300, "{log:?}");
 }
 
@@ -249,19 +209,13 @@ fn a_response_that_stops_is_broken_off() {
     upstream.expect_gone();
     let log = roundel.access_log(1);
     assert_eq!(log[0].rest[0], "200");
-    assert!(
-        ["response_truncated", "response_timeout"].contains(&log[0].reason()),
-        "{log:?}"
-    );
+    assert!(["response_truncated", "response_timeout"].contains(&log[0].reason()), "{log:?}");
 }
 
 #[test]
 fn a_response_may_trickle() {
     let backend = Backend::manual();
-    let roundel = Roundel::over(
-        &[&backend],
-        &["--timeout", "1500ms", "--idle-timeout", "500ms"],
-    );
+    let roundel = Roundel::over(&[&backend], &["--timeout", "1500ms", "--idle-timeout", "500ms"]);
     let mut client = roundel.client();
     client.send(get("/"));
     let mut upstream = backend.accept();
@@ -284,13 +238,9 @@ fn a_client_that_does_not_read_is_given_up() {
     });
     let roundel = Roundel::over(&[&backend], &["--timeout", "500ms", "--access-log", "-"]);
     let mut client = roundel.client();
-    client.shrink_receive_buffer(4096);
     client.send(get("/"));
     let log = roundel.access_log(1);
-    assert_eq!(
-        (log[0].rest[0].as_str(), log[0].reason()),
-        ("200", "client_stalled")
-    );
+    assert_eq!((log[0].rest[0].as_str(), log[0].reason()), ("200", "client_stalled"));
 }
 
 /// The backend says for how long it keeps an idle connection; ours ends a second before, so that
@@ -308,10 +258,7 @@ fn a_pooled_connection_ends_before_the_backend_ends_it() {
     assert_eq!(client.response().text(), "hi");
     upstream.expect_gone();
     let took = begin.elapsed();
-    assert!(
-        took >= Duration::from_millis(900) && took < PATIENCE,
-        "{took:?}"
-    );
+    assert!(took >= Duration::from_millis(900) && took < PATIENCE, "{took:?}");
     // The client's connection has nothing to do with it.
     client.send(get("/"));
     let mut second = backend.accept();
@@ -333,10 +280,7 @@ fn lingering_ends() {
     let mut sent = 0;
     while client.try_send([b'x'; 100]).is_ok() {
         sent += 100;
-        assert!(
-            begin.elapsed() < PATIENCE,
-            "after {sent} octets it still listens"
-        );
+        assert!(begin.elapsed() < PATIENCE, "after {sent} octets it still listens");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

@@ -12,7 +12,10 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
+use std::sync::Arc;
+
 use rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use socket2::SockRef;
 
 use self::{
     support::{Backend, End, LogLine, Message, Roundel, Wire, chunk, dechunk, get, ok, row, text},
@@ -136,11 +139,8 @@ fn a_bad_certificate_is_named_and_the_request_never_sent() {
 fn a_self_signed_certificate_is_refused_unless_it_is_the_one_to_trust() {
     let (identity, file) = self_signed(&["localhost"]);
     let backend = TlsBackend::serve(server_config(&identity, BOTH_VERSIONS), answer_hi);
-    let refusal = Refusal {
-        reason: "tls_untrusted_certificate",
-        warning: "unknown issuer",
-        ..GOOD
-    };
+    let refusal =
+        Refusal { reason: "tls_untrusted_certificate", warning: "unknown issuer", ..GOOD };
     expect_refusal(&Authority::new(), &backend, &refusal);
     let roundel = Roundel::start(&["--ca", file.path(), &backend.url()]);
     assert_eq!(roundel.get("/").text(), "hi");
@@ -151,9 +151,7 @@ fn without_ca_only_the_public_roots_are_trusted() {
     let identity = Authority::new().issue(&["localhost"], Validity::Now);
     let backend = TlsBackend::serve(server_config(&identity, BOTH_VERSIONS), answer_hi);
     let roundel = Roundel::start(&[&backend.url()]);
-    roundel
-        .get("/")
-        .expect_reply(502, "tls_untrusted_certificate");
+    roundel.get("/").expect_reply(502, "tls_untrusted_certificate");
     assert_eq!(text(&backend.received()), "");
 }
 
@@ -171,10 +169,7 @@ fn expect_refusal(trusted: &Authority, backend: &TlsBackend, refusal: &Refusal) 
         response.expect_reply(502, refusal.reason);
         assert_eq!(
             response.field("proxy-status"),
-            Some(&*format!(
-                "roundel; error=tls_certificate_error; details=\"{}\"",
-                refusal.reason
-            ))
+            Some(&*format!("roundel; error=tls_certificate_error; details=\"{}\"", refusal.reason))
         );
     }
     for line in roundel.access_log(2) {
@@ -266,10 +261,7 @@ fn a_reset_during_the_handshake_is_a_failed_handshake() {
 #[test]
 fn a_server_that_agrees_to_no_protocol_of_ours_is_refused() {
     let authority = Authority::new();
-    let mut config = server_config(
-        &authority.issue(&["localhost"], Validity::Now),
-        BOTH_VERSIONS,
-    );
+    let mut config = server_config(&authority.issue(&["localhost"], Validity::Now), BOTH_VERSIONS);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let backend = TlsBackend::serve(config, answer_hi);
     let roundel = start(&authority, &[&backend.url()], &[]);
@@ -279,10 +271,7 @@ fn a_server_that_agrees_to_no_protocol_of_ours_is_refused() {
 
 #[test]
 fn a_handshake_that_never_ends_is_a_connect_timeout() {
-    for (name, first) in [
-        ("nothing at all", ""),
-        ("the beginning of a record", "\x16\x03"),
-    ] {
+    for (name, first) in [("nothing at all", ""), ("the beginning of a record", "\x16\x03")] {
         let _row = row(name);
         let backend = Backend::script(move |wire| {
             let _ = wire.try_send(first);
@@ -372,10 +361,7 @@ fn an_address_is_verified_but_not_sent_as_a_name() {
 #[test]
 fn a_server_without_alpn_will_do() {
     let authority = Authority::new();
-    let mut config = server_config(
-        &authority.issue(&["localhost"], Validity::Now),
-        BOTH_VERSIONS,
-    );
+    let mut config = server_config(&authority.issue(&["localhost"], Validity::Now), BOTH_VERSIONS);
     config.alpn_protocols.clear();
     let backend = TlsBackend::serve(config, answer_hi);
     let roundel = start(&authority, &[&backend.url()], &[]);
@@ -470,7 +456,10 @@ struct Ending {
     head: &'static str,
     body: &'static str,
     end: Act,
-    client: End,
+    /// What still comes then.
+    rest: &'static str,
+    /// How the client's connection ends; `None` where a body that is too short says enough.
+    client: Option<End>,
     reason: &'static str,
 }
 
@@ -484,7 +473,8 @@ const ENDINGS: &[Ending] = &[
         head: UNTIL_CLOSE,
         body: "some body",
         end: TlsWire::close,
-        client: End::Closed,
+        rest: "",
+        client: Some(End::Closed),
         reason: "-",
     },
     Ending {
@@ -495,7 +485,20 @@ const ENDINGS: &[Ending] = &[
             upstream.close_notify();
             assert_eq!(upstream.rest(), (String::new(), TlsEnd::CloseNotify));
         },
-        client: End::Closed,
+        rest: "",
+        client: Some(End::Closed),
+        reason: "-",
+    },
+    Ending {
+        name: "until close, with more and close_notify in one segment, and no FIN",
+        head: UNTIL_CLOSE,
+        body: "some body",
+        end: |mut upstream| {
+            upstream.send_and_close_notify(", and more");
+            assert_eq!(upstream.rest(), (String::new(), TlsEnd::CloseNotify));
+        },
+        rest: ", and more",
+        client: Some(End::Closed),
         reason: "-",
     },
     Ending {
@@ -503,7 +506,8 @@ const ENDINGS: &[Ending] = &[
         head: UNTIL_CLOSE,
         body: "some body",
         end: TlsWire::truncate,
-        client: End::Reset,
+        rest: "",
+        client: Some(End::Reset),
         reason: "response_truncated",
     },
     Ending {
@@ -511,7 +515,8 @@ const ENDINGS: &[Ending] = &[
         head: UNTIL_CLOSE,
         body: "some body",
         end: TlsWire::reset,
-        client: End::Reset,
+        rest: "",
+        client: Some(End::Reset),
         reason: "response_truncated",
     },
     Ending {
@@ -522,7 +527,8 @@ const ENDINGS: &[Ending] = &[
             upstream.send_raw("HTTP/1.1 200 OK\r\n\r\n");
             upstream.truncate();
         },
-        client: End::Reset,
+        rest: "",
+        client: Some(End::Reset),
         reason: "response_truncated",
     },
     Ending {
@@ -530,7 +536,8 @@ const ENDINGS: &[Ending] = &[
         head: LENGTH_10,
         body: "some body",
         end: TlsWire::close,
-        client: End::Reset,
+        rest: "",
+        client: None,
         reason: "response_truncated",
     },
     Ending {
@@ -538,7 +545,8 @@ const ENDINGS: &[Ending] = &[
         head: LENGTH_10,
         body: "some body",
         end: TlsWire::truncate,
-        client: End::Reset,
+        rest: "",
+        client: None,
         reason: "response_truncated",
     },
     Ending {
@@ -546,7 +554,8 @@ const ENDINGS: &[Ending] = &[
         head: CHUNKED,
         body: "9\r\nsome body\r\n",
         end: TlsWire::close,
-        client: End::Reset,
+        rest: "",
+        client: None,
         reason: "response_truncated",
     },
 ];
@@ -568,7 +577,8 @@ fn truncation_is_never_hidden() {
             client.expect(ending.body);
             (ending.end)(upstream);
             let (rest, end) = client.rest();
-            assert_eq!((text(&rest).as_str(), end), ("", ending.client));
+            assert_eq!(text(&rest), ending.rest);
+            assert_eq!(end, ending.client.unwrap_or(end));
             let line = &roundel.access_log(1)[0];
             assert_eq!((&*line.rest[0], line.reason()), ("200", ending.reason));
         }
@@ -720,8 +730,9 @@ fn a_slow_client_slows_the_backend_down() {
         let _ = wire.try_send([head.as_bytes(), &body].concat());
     });
     let roundel = start(&authority, &[&backend.url()], &[]);
-    let mut client = roundel.client();
-    client.shrink_receive_buffer(64 * 1024);
+    let stream = roundel.client().into_stream();
+    SockRef::from(&stream).set_recv_buffer_size(64 * 1024).expect("SO_RCVBUF");
+    let mut client = Wire::new(stream, Arc::default());
     client.send(get("/"));
     client.head();
     let body = large_body();
@@ -779,8 +790,7 @@ fn a_tunnel_whose_server_ends_first() {
     for (name, versions) in [("1.2", TLS12), ("1.3", TLS13)] {
         let _row = row(name);
         let (_backend, _roundel, mut client, mut upstream) = tunnel(versions);
-        upstream.send("last from the server");
-        upstream.close_notify();
+        upstream.send_and_close_notify("last from the server");
         client.expect("last from the server");
         client.expect_closed();
         // TLS 1.2 asks for an end of both directions at once (RFC 5246 section 7.2.1); TLS 1.3

@@ -35,25 +35,14 @@ fn both_sides_agree_on_the_upgrade() {
     let mut client = roundel.client();
     client.send(UPGRADE);
     let mut upstream = backend.accept();
-    let lines = forwarded_and(&[
-        "Connection: upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Key: x",
-    ]);
-    assert_head(
-        &with_plain_connection(&upstream.head()),
-        "GET /chat HTTP/1.1",
-        &lines,
-    );
+    let lines =
+        forwarded_and(&["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"]);
+    assert_head(&with_plain_connection(&upstream.head()), "GET /chat HTTP/1.1", &lines);
     upstream.send(SWITCH);
     assert_head(
         &with_plain_connection(&client.head()),
         "HTTP/1.1 101 Switching Protocols",
-        &[
-            "Connection: upgrade",
-            "Upgrade: websocket",
-            "Sec-WebSocket-Accept: y",
-        ],
+        &["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Accept: y"],
     );
     for octets in ["\0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "0\r\n\r\n"] {
         client.send(octets);
@@ -103,11 +92,7 @@ fn each_direction_ends_by_itself() {
     upstream.expect_closed();
 
     for line in roundel.access_log(2) {
-        assert_eq!(
-            (line.rest[0].as_str(), line.reason()),
-            ("101", "-"),
-            "{line:?}"
-        );
+        assert_eq!((line.rest[0].as_str(), line.reason()), ("101", "-"), "{line:?}");
     }
 }
 
@@ -123,10 +108,7 @@ fn a_half_close_sent_early_is_kept() {
     upstream.head();
     upstream.send([SWITCH, "understood"].concat());
     upstream.half_close();
-    assert_eq!(
-        upstream.rest(),
-        (b"all I have to say".to_vec(), End::Closed)
-    );
+    assert_eq!(upstream.rest(), (b"all I have to say".to_vec(), End::Closed));
     client.response();
     assert_eq!(client.rest(), (b"understood".to_vec(), End::Closed));
 }
@@ -181,15 +163,8 @@ fn a_refused_upgrade_is_an_ordinary_exchange() {
     upstream.head();
     upstream.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
     let response = client.response();
-    assert_head(
-        &response.head,
-        "HTTP/1.1 403 Forbidden",
-        &["Content-Length: 2"],
-    );
-    assert!(
-        upstream.head().starts_with("GET /next HTTP/1.1\r\n"),
-        "on the same connection"
-    );
+    assert_head(&response.head, "HTTP/1.1 403 Forbidden", &["Content-Length: 2"]);
+    assert!(upstream.head().starts_with("GET /next HTTP/1.1\r\n"), "on the same connection");
     upstream.send(ok("next"));
     assert_eq!(client.response().text(), "next");
 }
@@ -213,14 +188,8 @@ fn what_is_no_upgrade_is_not_passed_on() {
     let backend = Backend::manual();
     let roundel = Roundel::over(&[&backend], &[]);
     for (name, request) in [
-        (
-            "no Connection",
-            "GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\r\n",
-        ),
-        (
-            "no Upgrade",
-            "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\n\r\n",
-        ),
+        ("no Connection", "GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\r\n"),
+        ("no Upgrade", "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\n\r\n"),
         (
             "HTTP/1.0",
             "GET / HTTP/1.0\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
@@ -230,10 +199,7 @@ fn what_is_no_upgrade_is_not_passed_on() {
             "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade, http2-settings\r\n\
              Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
         ),
-        (
-            "H2C",
-            "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: H2C\r\n\r\n",
-        ),
+        ("H2C", "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: H2C\r\n\r\n"),
     ] {
         let _row = row(name);
         let mut client = roundel.client();
@@ -266,14 +232,7 @@ fn h2c_is_not_passed_on_beside_others_either() {
 #[test]
 fn a_tunnel_may_be_silent_longer_than_an_exchange() {
     let backend = Backend::manual();
-    let options = [
-        "--timeout",
-        "200ms",
-        "--idle-timeout",
-        "200ms",
-        "--head-timeout",
-        "200ms",
-    ];
+    let options = ["--timeout", "200ms", "--idle-timeout", "200ms", "--head-timeout", "200ms"];
     let roundel = Roundel::over(&[&backend], &options);
     let (mut client, mut upstream) = tunnel(&roundel, &backend);
     client.expect_silence(Duration::from_millis(800));

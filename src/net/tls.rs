@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
-use super::latch::Latch;
+use super::latch::{Latch, Readiness};
 use super::link::{Broken, Handshake, Received, Sent, read_plain, send_through};
 use super::outbox::Outbox;
 use super::transport::HandshakeError;
@@ -213,6 +213,10 @@ impl<S: Sock> TlsStream<S> {
                 other @ (Received::Blocked | Received::Broken(_)) => return other,
             };
             let processed = self.process(filled, buf, out, scratch);
+            if self.peer_ended {
+                // The end came with these records; no event of the socket will tell of it again.
+                latch.set(Readiness::CLOSING);
+            }
             // Answers of TLS itself (a new key, an alert) go out even when we have nothing to say.
             let flushed = self.flush(latch, out);
             match processed {
@@ -396,7 +400,10 @@ fn explain(error: &Error) -> HandshakeError {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Reason::TlsWrongName
             }
-            CertificateError::UnknownIssuer => Reason::TlsUntrustedCertificate,
+            // A bad signature is one that no key of a trusted issuer made, whatever its name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                Reason::TlsUntrustedCertificate
+            }
             _ => Reason::TlsBadCertificate,
         },
         Error::NoCertificatesPresented => Reason::TlsBadCertificate,

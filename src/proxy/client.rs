@@ -17,7 +17,7 @@ use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
 use crate::h1::forward::ClientFacts;
-use crate::h1::reply::Reason;
+use crate::h1::reply::{Reason, ReplyBody};
 use crate::h1::request::{leading_empty_line, parse_request};
 use crate::h1::scan::HeadScan;
 use crate::key::Key;
@@ -108,7 +108,7 @@ pub enum HeadOutcome {
     /// It ended inside a head.
     Aborted(Reason),
     /// The request gets this answer, and the connection ends.
-    Refused(Reason),
+    Refused(Reason, ReplyBody),
     /// A request is there.
     Ready {
         /// The request.
@@ -142,7 +142,10 @@ pub fn read_head<S: Sock>(
                     return take_request(client, spare, start..head_end, end, ctx);
                 }
                 Ok(None) => {}
-                Err(reason) => return HeadOutcome::Refused(reason),
+                Err(reason) => {
+                    let body = body_for(&ctx.scratch.area[start..end]);
+                    return HeadOutcome::Refused(reason, body);
+                }
             }
         }
         if client.input == Input::Ended {
@@ -167,6 +170,12 @@ pub fn read_head<S: Sock>(
             }
         }
     }
+}
+
+/// An answer to HEAD has no body, also where nothing else of the request is understood.
+#[must_use]
+pub fn body_for(head: &[u8]) -> ReplyBody {
+    if head.starts_with(b"HEAD ") { ReplyBody::Omitted } else { ReplyBody::Sent }
 }
 
 fn ended(start: usize, end: usize) -> HeadOutcome {
@@ -227,7 +236,7 @@ fn take_request<S: Sock>(
         Ok(parsed) => parsed,
         Err(reason) => {
             *spare = Some(exchange);
-            return HeadOutcome::Refused(reason);
+            return HeadOutcome::Refused(reason, body_for(&area[head]));
         }
     };
     let facts = ClientFacts { address: client.address.ip(), proto: "http" };
@@ -236,7 +245,7 @@ fn take_request<S: Sock>(
     let mut tail = Vec::new();
     let Ok(walked) = body.walk(&mut area[head.end..end], &mut tail, ctx.limits) else {
         *spare = Some(exchange);
-        return HeadOutcome::Refused(Reason::BadChunk);
+        return HeadOutcome::Refused(Reason::BadChunk, body_for(&area[head]));
     };
     exchange.bytes_in = walked.used as u64;
     exchange.request = RequestState::Relay(body);

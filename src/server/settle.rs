@@ -15,7 +15,7 @@ use crate::h1::request::Method;
 use crate::key::Key;
 use crate::net::Net;
 use crate::observe::access_log::{Record, Reuse};
-use crate::proxy::client::{ClientState, HeadProgress};
+use crate::proxy::client::{ClientState, HeadProgress, body_for};
 use crate::proxy::exchange::{self, Ending, Exchange, Failure, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
 
@@ -156,13 +156,13 @@ impl<N: Net> Worker<N> {
     }
 
     /// Answers what is no request; the connection ends.
-    pub(super) fn refuse(&mut self, key: Key, reason: Reason) -> GoesOn {
+    pub(super) fn refuse(&mut self, key: Key, reason: Reason, body: ReplyBody) -> GoesOn {
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
         let out = &mut self.scratch.head;
         out.clear();
-        let bytes_out = write_reply(out, reason, ReplyBody::Sent, AfterReply::Close) as u64;
+        let bytes_out = write_reply(out, reason, body, AfterReply::Close) as u64;
         log::trace!("client {key}: refused, {} {}", reason.status(), reason.word());
         let sent = client.link.send(out, &mut self.scratch.tls);
         self.log_refusal(key, Some(reason.status()), bytes_out, reason);
@@ -245,7 +245,8 @@ impl<N: Net> Worker<N> {
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) => {
-                if self.refuse(key, Reason::HeadTimeout) == GoesOn::Yes {
+                let body = body_for(&client.part);
+                if self.refuse(key, Reason::HeadTimeout, body) == GoesOn::Yes {
                     self.queue_client(key);
                 }
             }

@@ -309,7 +309,7 @@ impl<N: Net> Worker<N> {
                 self.remove_client(key);
                 GoesOn::No
             }
-            HeadOutcome::Refused(reason) => self.refuse(key, reason),
+            HeadOutcome::Refused(reason, body) => self.refuse(key, reason, body),
             HeadOutcome::Ready { exchange, body } => {
                 log::trace!(
                     "client {key}: {} {}",

@@ -28,6 +28,8 @@ http {{
     sendfile on;
     tcp_nodelay on;
     gzip_types text/plain;
+    # A request with a Via field, which roundel adds, gets nothing compressed otherwise.
+    gzip_proxied any;
     gzip_min_length 1;
     types {{ text/plain txt; }}
     default_type application/octet-stream;
@@ -146,7 +148,7 @@ class Certificates:
             "ec": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
             "rsa": ["-newkey", "rsa:2048", "-nodes"],
         }[algorithm]
-        openssl(self.folder, "req", "-x509", *new_key, "-subj", "/CN=Authority of the tests",
+        openssl(self.folder, "req", "-x509", *new_key, "-subj", f"/CN=Authority {self.folder.name}",
                 "-days", "2", "-keyout", "authority.key", "-out", self.authority,
                 "-addext", "keyUsage=critical,keyCertSign")
         openssl(self.folder, "req", *new_key, "-subj", "/CN=localhost",

@@ -49,6 +49,7 @@ impl Backend {
         let script = Arc::new(script);
         Self::listen(move |mut wire| {
             let script = Arc::clone(&script);
+            wire.be_patient();
             thread::spawn(move || script(&mut wire));
         })
     }
@@ -62,6 +63,11 @@ impl Backend {
         })
     }
 
+    /// Like [`Self::manual`], but on the IPv6 loopback address.
+    pub(crate) fn manual_on_ipv6() -> Self {
+        Self::manual_on(TcpListener::bind(("::1", 0)).expect("bind"))
+    }
+
     /// Answers 200 to everything, with its name for a body, on persistent connections.
     pub(crate) fn named(name: &'static str) -> Self {
         Self::serve(move |wire, _| {
@@ -71,10 +77,7 @@ impl Backend {
     }
 
     fn listen(on_connection: impl FnMut(Wire) + Send + 'static) -> Self {
-        Self::listen_on(
-            TcpListener::bind(("127.0.0.1", 0)).expect("bind"),
-            on_connection,
-        )
+        Self::listen_on(TcpListener::bind(("127.0.0.1", 0)).expect("bind"), on_connection)
     }
 
     fn listen_on(
@@ -97,21 +100,14 @@ impl Backend {
                 on_connection(Wire::new(stream, log));
             }
         });
-        Self {
-            addr,
-            logs,
-            arrivals: None,
-            stopped,
-        }
+        Self { addr, logs, arrivals: None, stopped }
     }
 
     /// The next connection, of a [`Self::manual`] backend.
     #[track_caller]
     pub(crate) fn accept(&self) -> Wire {
         let arrivals = self.arrivals.as_ref().expect("a manual backend");
-        arrivals
-            .recv_timeout(PATIENCE)
-            .expect("roundel connects to this backend")
+        arrivals.recv_timeout(PATIENCE).expect("roundel connects to this backend")
     }
 
     /// Where it listens.
@@ -131,12 +127,7 @@ impl Backend {
 
     /// All octets received so far, connection by connection.
     pub(crate) fn received(&self) -> Vec<Vec<u8>> {
-        self.logs
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|log| log.lock().unwrap().clone())
-            .collect()
+        self.logs.lock().unwrap().iter().map(|log| log.lock().unwrap().clone()).collect()
     }
 }
 
@@ -156,19 +147,13 @@ impl ClosedPort {
     /// Takes a port of the kernel's choice.
     pub(crate) fn new() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .expect("bind");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
         Self(socket)
     }
 
     /// Its address.
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.0
-            .local_addr()
-            .expect("an address")
-            .as_socket()
-            .expect("an IP address")
+        self.0.local_addr().expect("an address").as_socket().expect("an IP address")
     }
 
     /// What to call it on roundel's command line.
@@ -183,22 +168,33 @@ impl ClosedPort {
     }
 }
 
-/// A port whose connects are neither accepted nor refused: it listens, and its queue is full
-/// (Linux then ignores what arrives).
-pub(crate) struct FullPort {
+/// A port with room for nobody to wait in its queue: once it is filled, connects are neither accepted
+/// nor refused (Linux then ignores what arrives).
+pub(crate) struct NarrowPort {
     listener: Socket,
-    _queue: Vec<Socket>,
+    queue: Vec<Socket>,
 }
 
-impl FullPort {
-    /// Takes a port of the kernel's choice and fills its queue.
+impl NarrowPort {
+    /// Takes a port of the kernel's choice.
     pub(crate) fn new() -> Self {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        listener
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .expect("bind");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
         listener.listen(0).expect("listen");
-        let addr = listener.local_addr().expect("an address");
+        listener.set_read_timeout(Some(PATIENCE)).expect("a timeout for accept");
+        Self { listener, queue: Vec::new() }
+    }
+
+    /// Accepts a connection.
+    #[track_caller]
+    pub(crate) fn accept(&self) -> Wire {
+        let (socket, _) = self.listener.accept().expect("a connection");
+        Wire::new(socket.into(), Log::default())
+    }
+
+    /// Fills the queue.
+    pub(crate) fn fill(&mut self) {
+        let addr = self.listener.local_addr().expect("an address");
         let connect = |_| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             socket.set_nonblocking(true).expect("O_NONBLOCK");
@@ -206,10 +202,7 @@ impl FullPort {
             let _ = socket.connect(&addr);
             socket
         };
-        Self {
-            _queue: (0..4).map(connect).collect(),
-            listener,
-        }
+        self.queue = (0..4).map(connect).collect();
     }
 
     /// What to call it on roundel's command line.

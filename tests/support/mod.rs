@@ -42,13 +42,10 @@ mod wire;
 
 use std::time::Duration;
 
-#[allow(
-    unused_imports,
-    reason = "each test file uses its own part of the harness"
-)]
+#[allow(unused_imports, reason = "each test file uses its own part of the harness")]
 pub(crate) use self::{
-    backend::{Backend, ClosedPort, FullPort},
-    process::{LogLine, Outcome, Roundel, run},
+    backend::{Backend, ClosedPort, NarrowPort},
+    process::{LogLine, Outcome, Roundel, run, run_with_descriptors},
     wire::{End, Message, Wire, assert_head, chunk, dechunk, text},
 };
 
@@ -62,10 +59,7 @@ pub(crate) fn get(target: &str) -> String {
 
 /// A response with a length.
 pub(crate) fn ok(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// The lines that roundel adds to a plain client's request with `Host: a.example`, and that Host.

@@ -33,16 +33,12 @@ impl Roundel {
     /// one on 127.0.0.1 with a port of the kernel's choice.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with(args, Stdout::Read)
+        Self::start_with(roundel(), args, Stdout::Read)
     }
 
     #[track_caller]
-    fn start_with(args: &[&str], reading: Stdout) -> Self {
-        let named = args
-            .iter()
-            .filter(|arg| matches!(**arg, "-l" | "--listen"))
-            .count();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
+    fn start_with(mut command: Command, args: &[&str], reading: Stdout) -> Self {
+        let named = args.iter().filter(|arg| matches!(**arg, "-l" | "--listen")).count();
         if named == 0 {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -53,13 +49,7 @@ impl Roundel {
             Stdout::LeftAlone => (Lines::collect(std::io::empty()), Some(pipe)),
         };
         let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
-        let mut roundel = Self {
-            child,
-            addrs: Vec::new(),
-            stdout,
-            stderr,
-            _unread,
-        };
+        let mut roundel = Self { child, addrs: Vec::new(), stdout, stderr, _unread };
         let lines = roundel.stderr.wait_for("listening lines", |lines| {
             let found: Vec<_> = lines.iter().filter_map(|line| listening(line)).collect();
             (found.len() == named.max(1)).then_some(found)
@@ -72,11 +62,7 @@ impl Roundel {
     #[track_caller]
     pub(crate) fn over(backends: &[&Backend], options: &[&str]) -> Self {
         let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
-        let args: Vec<&str> = options
-            .iter()
-            .copied()
-            .chain(urls.iter().map(|u| &**u))
-            .collect();
+        let args: Vec<&str> = options.iter().copied().chain(urls.iter().map(|u| &**u)).collect();
         Self::start(&args)
     }
 
@@ -84,12 +70,14 @@ impl Roundel {
     #[track_caller]
     pub(crate) fn over_with_unread_stdout(backends: &[&Backend], options: &[&str]) -> Self {
         let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
-        let args: Vec<&str> = options
-            .iter()
-            .copied()
-            .chain(urls.iter().map(|u| &**u))
-            .collect();
-        Self::start_with(&args, Stdout::LeftAlone)
+        let args: Vec<&str> = options.iter().copied().chain(urls.iter().map(|u| &**u)).collect();
+        Self::start_with(roundel(), &args, Stdout::LeftAlone)
+    }
+
+    /// Starts the binary with no more than so many file descriptors.
+    #[track_caller]
+    pub(crate) fn with_descriptors(count: u32, args: &[&str]) -> Self {
+        Self::start_with(roundel_with_descriptors(count), args, Stdout::Read)
     }
 
     /// Where it listens, first.
@@ -132,17 +120,15 @@ impl Roundel {
     /// Waits for a line with `text` on stderr.
     #[track_caller]
     pub(crate) fn wait_for_stderr(&self, text: &str) -> String {
-        self.stderr.wait_for(text, |lines| {
-            lines.iter().find(|line| line.contains(text)).cloned()
-        })
+        self.stderr.wait_for(text, |lines| lines.iter().find(|line| line.contains(text)).cloned())
     }
 
     /// Waits for so many lines of the access log on stdout. There must not be more.
     #[track_caller]
     pub(crate) fn access_log(&self, count: usize) -> Vec<LogLine> {
-        let lines = self.stdout.wait_for("access log", |lines| {
-            (lines.len() >= count).then(|| lines.to_vec())
-        });
+        let lines = self
+            .stdout
+            .wait_for("access log", |lines| (lines.len() >= count).then(|| lines.to_vec()));
         assert_eq!(lines.len(), count, "{lines:#?}");
         lines.iter().map(|line| LogLine::parse(line)).collect()
     }
@@ -250,24 +236,36 @@ pub(crate) struct Outcome {
 /// Runs the binary with arguments that let it end by itself.
 #[track_caller]
 pub(crate) fn run(args: &[&str]) -> Outcome {
-    let mut child = spawn(Command::new(env!("CARGO_BIN_EXE_roundel")).args(args));
+    run_command(roundel().args(args))
+}
+
+/// The same, with no more than so many file descriptors.
+#[track_caller]
+pub(crate) fn run_with_descriptors(count: u32, args: &[&str]) -> Outcome {
+    run_command(roundel_with_descriptors(count).args(args))
+}
+
+fn roundel() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_roundel"))
+}
+
+fn roundel_with_descriptors(count: u32) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {count} && exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_roundel")]);
+    command
+}
+
+#[track_caller]
+fn run_command(command: &mut Command) -> Outcome {
+    let mut child = spawn(command);
     let stdout = Lines::collect(child.stdout.take().expect("a piped stdout"));
     let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
     let code = wait(&mut child, &stderr);
     stdout.wait_for_end();
     stderr.wait_for_end();
-    let joined = |lines: &Lines| {
-        lines
-            .so_far()
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect()
-    };
-    Outcome {
-        code,
-        stdout: joined(&stdout),
-        stderr: joined(&stderr),
-    }
+    let joined = |lines: &Lines| lines.so_far().iter().map(|line| format!("{line}\n")).collect();
+    Outcome { code, stdout: joined(&stdout), stderr: joined(&stderr) }
 }
 
 fn spawn(command: &mut Command) -> Child {
@@ -326,13 +324,8 @@ impl Lines {
         thread::spawn(move || {
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
-            while source
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|count| count > 0)
-            {
-                let whole = String::from_utf8_lossy(&line)
-                    .trim_end_matches('\n')
-                    .to_owned();
+            while source.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let whole = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
                 line.clear();
                 shared.change(|collected| collected.lines.push(whole));
             }
@@ -373,8 +366,6 @@ impl Lines {
     fn wait_for_end(&self) {
         let (collected, changed) = &*self.0;
         let collected = collected.lock().unwrap();
-        let _ = changed
-            .wait_timeout_while(collected, PATIENCE, |c| !c.ended)
-            .unwrap();
+        let _ = changed.wait_timeout_while(collected, PATIENCE, |c| !c.ended).unwrap();
     }
 }

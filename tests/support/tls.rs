@@ -61,10 +61,11 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Authority of a test");
+        // A name of its own: an issuer that is unknown is one whose name is.
+        params.distinguished_name.push(DnType::CommonName, format!("Authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
@@ -80,26 +81,17 @@ impl Authority {
     /// A certificate for these names, and its key.
     pub(crate) fn issue(&self, names: &[&str], validity: Validity) -> Identity {
         let key = KeyPair::generate().expect("a key");
-        let certificate = params(names, validity)
-            .signed_by(&key, &self.issuer)
-            .expect("a certificate");
-        Identity {
-            certificate: certificate.der().clone(),
-            key,
-        }
+        let certificate =
+            params(names, validity).signed_by(&key, &self.issuer).expect("a certificate");
+        Identity { certificate: certificate.der().clone(), key }
     }
 }
 
 /// A certificate that vouches for itself, and the PEM file that makes roundel trust it.
 pub(crate) fn self_signed(names: &[&str]) -> (Identity, PemFile) {
     let key = KeyPair::generate().expect("a key");
-    let certificate = params(names, Validity::Now)
-        .self_signed(&key)
-        .expect("a certificate");
-    let identity = Identity {
-        certificate: certificate.der().clone(),
-        key,
-    };
+    let certificate = params(names, Validity::Now).self_signed(&key).expect("a certificate");
+    let identity = Identity { certificate: certificate.der().clone(), key };
     (identity, PemFile::new(&certificate.pem()))
 }
 
@@ -242,13 +234,7 @@ impl TlsBackend {
                 on_connection(Arc::clone(&its_config), stream, one);
             }
         });
-        Self {
-            addr,
-            config,
-            seen,
-            arrivals: None,
-            stopped,
-        }
+        Self { addr, config, seen, arrivals: None, stopped }
     }
 
     /// The next connection of a [`Self::manual`] backend, with its handshake done.
@@ -264,9 +250,7 @@ impl TlsBackend {
     #[track_caller]
     fn accept_stream(&self) -> (TcpStream, Seen) {
         let arrivals = self.arrivals.as_ref().expect("a manual backend");
-        arrivals
-            .recv_timeout(PATIENCE)
-            .expect("roundel connects to this backend")
+        arrivals.recv_timeout(PATIENCE).expect("roundel connects to this backend")
     }
 
     /// Where it listens.
@@ -292,17 +276,13 @@ impl TlsBackend {
     /// All octets of HTTP received so far, from all connections.
     pub(crate) fn received(&self) -> Vec<u8> {
         let seen = self.seen.lock().unwrap();
-        seen.iter()
-            .flat_map(|one| one.received.lock().unwrap().clone())
-            .collect()
+        seen.iter().flat_map(|one| one.received.lock().unwrap().clone()).collect()
     }
 
     /// Why handshakes failed, one text for each that did.
     pub(crate) fn failures(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
-        seen.iter()
-            .filter_map(|one| one.failure.lock().unwrap().clone())
-            .collect()
+        seen.iter().filter_map(|one| one.failure.lock().unwrap().clone()).collect()
     }
 }
 
@@ -352,21 +332,12 @@ impl TlsWire {
         seen: Seen,
     ) -> Result<Self, String> {
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a write timeout");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a read timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         match handshake(&mut stream, config) {
-            Ok((tls, hello)) => Ok(Self {
-                stream,
-                tls,
-                hello,
-                pending: Vec::new(),
-                log: seen.received,
-                end: None,
-            }),
+            Ok((tls, hello)) => {
+                Ok(Self { stream, tls, hello, pending: Vec::new(), log: seen.received, end: None })
+            }
             Err(error) => {
                 *seen.failure.lock().unwrap() = Some(error.clone());
                 // With what is still unread, dropping the socket now would reset the connection,
@@ -390,9 +361,7 @@ impl TlsWire {
 
     /// The version that was agreed on.
     pub(crate) fn version(&self) -> ProtocolVersion {
-        self.tls
-            .protocol_version()
-            .expect("a handshake that is done")
+        self.tls.protocol_version().expect("a handshake that is done")
     }
 
     /// The ALPN protocol that was agreed on.
@@ -443,6 +412,13 @@ impl TlsWire {
         self.flush().expect("send");
     }
 
+    /// Sends octets and then the end of this direction, all in one segment.
+    #[track_caller]
+    pub(crate) fn send_and_close_notify(&mut self, octets: impl AsRef<[u8]>) {
+        self.tls.writer().write_all(octets.as_ref()).expect("a buffer");
+        self.close_notify();
+    }
+
     /// Ends the connection in order: `close_notify`, FIN.
     #[track_caller]
     pub(crate) fn close(mut self) {
@@ -457,9 +433,7 @@ impl TlsWire {
 
     /// Ends the connection with RST.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("SO_LINGER");
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         drop(self);
     }
 
@@ -486,11 +460,7 @@ impl TlsWire {
     pub(crate) fn head(&mut self) -> String {
         match self.try_head() {
             Some(head) => head,
-            None => panic!(
-                "{:?} instead of a head, after {:?}",
-                self.end,
-                text(&self.pending)
-            ),
+            None => panic!("{:?} instead of a head, after {:?}", self.end, text(&self.pending)),
         }
     }
 
@@ -502,10 +472,7 @@ impl TlsWire {
     /// The next request with its body, or `None` if roundel ends its direction before it.
     #[track_caller]
     pub(crate) fn request(&mut self) -> Option<Message> {
-        let mut message = Message {
-            head: self.try_head()?,
-            body: Vec::new(),
-        };
+        let mut message = Message { head: self.try_head()?, body: Vec::new() };
         if message.field("transfer-encoding").is_some() {
             message.body = self.chunked_body();
         } else if let Some(length) = message.field("content-length") {
@@ -535,12 +502,7 @@ impl TlsWire {
     #[track_caller]
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.pending.len() < count {
-            assert!(
-                self.fill(),
-                "{:?} after {} of {count} octets",
-                self.end,
-                self.pending.len()
-            );
+            assert!(self.fill(), "{:?} after {} of {count} octets", self.end, self.pending.len());
         }
         self.take(count)
     }
@@ -565,9 +527,8 @@ impl TlsWire {
     fn until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let mut searched = 0;
         loop {
-            let found = self.pending[searched..]
-                .windows(end.len())
-                .position(|window| window == end);
+            let found =
+                self.pending[searched..].windows(end.len()).position(|window| window == end);
             if let Some(at) = found {
                 return Some(self.take(searched + at + end.len()));
             }
@@ -654,12 +615,10 @@ fn handshake(
             protocols: offered.alpn().into_iter().flatten().map(text).collect(),
         }
     };
-    let mut tls = accepted
-        .into_connection(config)
-        .map_err(|(error, mut alert)| {
-            let _ = alert.write_all(stream);
-            error.to_string()
-        })?;
+    let mut tls = accepted.into_connection(config).map_err(|(error, mut alert)| {
+        let _ = alert.write_all(stream);
+        error.to_string()
+    })?;
     while tls.is_handshaking() {
         tls.complete_io(stream).map_err(|error| error.to_string())?;
     }

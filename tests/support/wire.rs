@@ -31,6 +31,7 @@ pub(crate) struct Wire {
     pending: Vec<u8>,
     log: Arc<Mutex<Vec<u8>>>,
     end: Option<End>,
+    patience: Duration,
 }
 
 impl Wire {
@@ -49,15 +50,14 @@ impl Wire {
     /// Takes over a connected stream; what it receives is logged into `log` as well.
     pub(crate) fn new(stream: TcpStream, log: Arc<Mutex<Vec<u8>>>) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a write timeout");
-        Self {
-            stream,
-            pending: Vec::new(),
-            log,
-            end: None,
-        }
+        stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
+        Self { stream, pending: Vec::new(), log, end: None, patience: PATIENCE }
+    }
+
+    /// Waits as long as the other side does: for a backend that serves until the test ends.
+    pub(crate) fn be_patient(&mut self) {
+        self.patience = Duration::from_secs(3600);
+        self.stream.set_write_timeout(None).expect("no write timeout");
     }
 
     /// Another handle on the same connection, for a thread that sends while this one reads.
@@ -68,9 +68,7 @@ impl Wire {
 
     /// The bare stream, for a library that wants to speak over it; still bounded in time.
     pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a read timeout");
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
         self.stream
     }
 
@@ -116,17 +114,8 @@ impl Wire {
 
     /// Ends the connection with RST.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("SO_LINGER");
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         drop(self);
-    }
-
-    /// Makes this end's receive buffer small, so that a sender soon has to wait.
-    pub(crate) fn shrink_receive_buffer(&self, octets: usize) {
-        SockRef::from(&self.stream)
-            .set_recv_buffer_size(octets)
-            .expect("SO_RCVBUF");
     }
 
     /// The next head, with the empty line that ends it. Panics where none comes.
@@ -134,11 +123,7 @@ impl Wire {
     pub(crate) fn head(&mut self) -> String {
         match self.try_head() {
             Some(head) => head,
-            None => panic!(
-                "{:?} instead of a head, after {:?}",
-                self.end,
-                text(&self.pending)
-            ),
+            None => panic!("{:?} instead of a head, after {:?}", self.end, text(&self.pending)),
         }
     }
 
@@ -164,7 +149,7 @@ impl Wire {
                     "{:?} after {} of {count} octets: {:?}",
                     self.end,
                     self.pending.len(),
-                    text(&self.pending)
+                    excerpt(&self.pending)
                 );
             }
         }
@@ -181,10 +166,7 @@ impl Wire {
     /// The next request with its body, or `None` if the peer ends the connection before it.
     #[track_caller]
     pub(crate) fn request(&mut self) -> Option<Message> {
-        let mut message = Message {
-            head: self.try_head()?,
-            body: Vec::new(),
-        };
+        let mut message = Message { head: self.try_head()?, body: Vec::new() };
         message.body = self.framed_body(&message).unwrap_or_default();
         Some(message)
     }
@@ -192,10 +174,7 @@ impl Wire {
     /// The next response to a request that was not HEAD, to its end.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Message {
-        let mut message = Message {
-            head: self.head(),
-            body: Vec::new(),
-        };
+        let mut message = Message { head: self.head(), body: Vec::new() };
         if matches!(message.status(), 100..=199 | 204 | 304) {
             return message;
         }
@@ -213,10 +192,7 @@ impl Wire {
     /// The next response to HEAD: a head and nothing else.
     #[track_caller]
     pub(crate) fn response_to_head(&mut self) -> Message {
-        Message {
-            head: self.head(),
-            body: Vec::new(),
-        }
+        Message { head: self.head(), body: Vec::new() }
     }
 
     /// Sends a GET for `target` and reads the answer.
@@ -232,10 +208,7 @@ impl Wire {
         if message.field("transfer-encoding").is_some() {
             return Some(self.chunked_body());
         }
-        let length = message
-            .field("content-length")?
-            .parse()
-            .expect("a length in digits");
+        let length = message.field("content-length")?.parse().expect("a length in digits");
         Some(self.exactly(length))
     }
 
@@ -310,10 +283,7 @@ impl Wire {
         if self.end.is_none() {
             self.read_some(time);
         }
-        assert_eq!(
-            (text(&self.pending[before..]).as_str(), self.end),
-            ("", end)
-        );
+        assert_eq!((text(&self.pending[before..]).as_str(), self.end), ("", end));
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {
@@ -327,8 +297,8 @@ impl Wire {
         if self.end.is_some() {
             return false;
         }
-        if !self.read_some(PATIENCE) {
-            panic!("nothing for {PATIENCE:?}, after {:?}", text(&self.pending));
+        if !self.read_some(self.patience) {
+            panic!("nothing for {:?}, after {:?}", self.patience, excerpt(&self.pending));
         }
         self.end.is_none()
     }
@@ -342,9 +312,7 @@ impl Wire {
             if left.is_zero() {
                 return false;
             }
-            self.stream
-                .set_read_timeout(Some(left))
-                .expect("a read timeout");
+            self.stream.set_read_timeout(Some(left)).expect("a read timeout");
             match self.stream.read(&mut buffer) {
                 Ok(0) => self.end = Some(End::Closed),
                 Ok(count) => {
@@ -363,6 +331,42 @@ impl Wire {
     }
 }
 
+/// The error types of RFC 9209 section 2.3.
+const RFC_9209_TYPES: &[&str] = &[
+    "dns_timeout",
+    "dns_error",
+    "destination_not_found",
+    "destination_unavailable",
+    "destination_ip_prohibited",
+    "destination_ip_unroutable",
+    "connection_refused",
+    "connection_terminated",
+    "connection_timeout",
+    "connection_read_timeout",
+    "connection_write_timeout",
+    "connection_limit_reached",
+    "tls_protocol_error",
+    "tls_certificate_error",
+    "tls_alert_received",
+    "http_request_error",
+    "http_request_denied",
+    "http_response_incomplete",
+    "http_response_header_section_size",
+    "http_response_header_size",
+    "http_response_body_size",
+    "http_response_trailer_section_size",
+    "http_response_trailer_size",
+    "http_response_transfer_coding",
+    "http_response_content_coding",
+    "http_response_timeout",
+    "http_upgrade_failed",
+    "http_protocol_error",
+    "proxy_internal_response",
+    "proxy_internal_error",
+    "proxy_configuration_error",
+    "proxy_loop_detected",
+];
+
 /// A head and the octets of its body as they stood on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -377,8 +381,7 @@ impl Message {
     #[track_caller]
     pub(crate) fn status(&self) -> u16 {
         let code = self.head.split(' ').nth(1).and_then(|code| code.get(..3));
-        code.and_then(|code| code.parse().ok())
-            .expect("a status code")
+        code.and_then(|code| code.parse().ok()).expect("a status code")
     }
 
     /// The start line, without CRLF.
@@ -409,26 +412,17 @@ impl Message {
     #[track_caller]
     pub(crate) fn expect_reply(&self, status: u16, reason: &str) {
         assert_eq!(self.status(), status, "{self:?}");
-        assert_eq!(
-            self.field("content-type"),
-            Some("text/plain; charset=utf-8"),
-            "{self:?}"
-        );
+        assert_eq!(self.field("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
         let marked = self.field("proxy-status").unwrap_or_default();
-        assert!(marked.starts_with("roundel; error="), "{self:?}");
-        assert!(
-            marked.ends_with(&format!("; details=\"{reason}\"")),
-            "{self:?}"
-        );
+        let kind = marked
+            .strip_prefix("roundel; error=")
+            .and_then(|rest| rest.strip_suffix(&format!("; details=\"{reason}\"")));
+        assert!(kind.is_some_and(|kind| RFC_9209_TYPES.contains(&kind)), "{self:?}");
         let body = self.text();
         assert!(body.starts_with(&format!("{status} ")), "{self:?}");
         assert!(body.ends_with(&format!("({reason})\n")), "{self:?}");
         assert_eq!(body.lines().count(), 1, "{self:?}");
-        assert_eq!(
-            self.field("content-length"),
-            Some(body.len().to_string().as_str()),
-            "{self:?}"
-        );
+        assert_eq!(self.field("content-length"), Some(body.len().to_string().as_str()), "{self:?}");
     }
 }
 
@@ -454,12 +448,7 @@ pub(crate) fn assert_head(head: &str, start: &str, lines: &[&str]) {
 
 /// One chunk.
 pub(crate) fn chunk(content: &[u8]) -> Vec<u8> {
-    [
-        format!("{:x}\r\n", content.len()).as_bytes(),
-        content,
-        b"\r\n",
-    ]
-    .concat()
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
 }
 
 /// The content of a well-formed chunked body.
@@ -485,8 +474,11 @@ pub(crate) fn text(octets: &[u8]) -> String {
     }
 }
 
+/// The first of many octets, for a message.
+fn excerpt(octets: &[u8]) -> String {
+    text(&octets[..octets.len().min(500)])
+}
+
 fn find(octets: &[u8], pattern: &[u8]) -> Option<usize> {
-    octets
-        .windows(pattern.len())
-        .position(|window| window == pattern)
+    octets.windows(pattern.len()).position(|window| window == pattern)
 }
