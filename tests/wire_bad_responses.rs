@@ -165,3 +165,19 @@ fn ambiguous_chunks_of_a_response_break_it_off() {
         assert!(["response_truncated", "bad_response_chunk"].contains(&line.reason()), "{line:?}");
     }
 }
+
+/// Where nothing of the head has gone yet, the client is told.
+#[test]
+fn ambiguous_chunks_that_come_with_the_head_are_502() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    for body in ["x\r\nhello\r\n0\r\n\r\n", "5\r\nhello!\r\n0\r\n\r\n"] {
+        client.send(get("/"));
+        let mut upstream = backend.accept();
+        upstream.head();
+        upstream.send(["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat());
+        client.response().expect_reply(502, "bad_response_chunk");
+        upstream.expect_gone();
+    }
+}

@@ -200,6 +200,48 @@ fn a_client_does_not_notice_that_a_pooled_connection_ended() {
     }
 }
 
+/// A backend may close an idle connection in the moment in which it is used again. A request that can
+/// be sent twice without harm is sent again on a fresh connection; what is not, is answered.
+#[test]
+fn a_request_lost_in_the_race_for_an_idle_connection_is_sent_again_where_that_is_safe() {
+    const POST: &str = "POST /2 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    const PUT: &str = "PUT /2 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    let get = get("/2");
+    for (request, again) in [(get.as_str(), true), (PUT, true), (POST, false)] {
+        for reset in [false, true] {
+            let _row = row(format!("{request:?}, reset {reset}"));
+            let backend = Backend::manual();
+            let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+            let mut client = roundel.client();
+            client.send("GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n");
+            let mut pooled = backend.accept();
+            pooled.head();
+            pooled.send(ok("1"));
+            assert_eq!(client.response().text(), "1");
+            client.send(request);
+            let first = pooled.request().expect("a request");
+            if reset {
+                pooled.reset();
+            } else {
+                pooled.close();
+            }
+            let summary = if again {
+                let mut fresh = backend.accept();
+                assert_eq!(fresh.request(), Some(first), "the same once more");
+                fresh.send(ok("2"));
+                assert_eq!(client.response().text(), "2");
+                "2 new -"
+            } else {
+                let reason = if reset { "upstream_reset" } else { "upstream_closed" };
+                client.response().expect_reply(502, reason);
+                if reset { "1 reused upstream_reset" } else { "1 reused upstream_closed" }
+            };
+            let log = roundel.access_log(2);
+            assert!(log[1].summary().ends_with(summary), "{:?}", log[1]);
+        }
+    }
+}
+
 #[test]
 fn a_backend_that_refuses_is_passed_over_before_the_client_sees_anything() {
     let (a, c) = (Backend::named("a"), Backend::named("c"));
@@ -312,25 +354,48 @@ fn a_backend_that_does_not_answer_a_connect_is_passed_over() {
 }
 
 /// A request that waits for a connection takes whichever is usable first: here the one that another
-/// request gives back, while the one opened for it hangs.
+/// request gives back, while the one opened for it hangs. That its client has said its last is no
+/// reason against it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_waiting_request_takes_the_first_usable_connection() {
+    for half_closes in [false, true] {
+        let mut port = NarrowPort::new();
+        let roundel = Roundel::start(&["--connect-timeout", "1h", &port.url()]);
+        let (mut one, mut two) = (roundel.client(), roundel.client());
+        one.send(get("/1"));
+        let mut upstream = port.accept();
+        assert!(upstream.head().starts_with("GET /1 "));
+        port.fill();
+        two.send(get("/2"));
+        if half_closes {
+            two.half_close();
+        }
+        // Only for the order of things: the connect for the second request has been started.
+        two.expect_silence(Duration::from_millis(200));
+        upstream.send(ok("1"));
+        assert_eq!(one.response().text(), "1");
+        assert!(upstream.head().starts_with("GET /2 "));
+        upstream.send(ok("2"));
+        assert_eq!(two.response().text(), "2");
+    }
+}
+
+/// The same, but the client does not wait for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_request_whose_client_resets_does_not_wait_on() {
     let mut port = NarrowPort::new();
-    let roundel = Roundel::start(&["--connect-timeout", "1h", &port.url()]);
-    let (mut one, mut two) = (roundel.client(), roundel.client());
-    one.send(get("/1"));
-    let mut upstream = port.accept();
-    assert!(upstream.head().starts_with("GET /1 "));
     port.fill();
-    two.send(get("/2"));
-    // Only for the order of things: the connect for the second request has been started.
-    two.expect_silence(Duration::from_millis(200));
-    upstream.send(ok("1"));
-    assert_eq!(one.response().text(), "1");
-    assert!(upstream.head().starts_with("GET /2 "));
-    upstream.send(ok("2"));
-    assert_eq!(two.response().text(), "2");
+    let options = ["--connect-timeout", "1h", "--access-log", "-", &port.url()];
+    let roundel = Roundel::start(&options);
+    let mut client = roundel.client();
+    client.send(get("/"));
+    // Only for the order of things: the connect has been started.
+    client.expect_silence(Duration::from_millis(200));
+    client.reset();
+    let log = roundel.access_log(1);
+    assert_eq!((log[0].rest[0].as_str(), log[0].reason()), ("-", "client_reset"));
 }
 
 #[test]

@@ -312,3 +312,42 @@ fn a_response_may_begin_before_its_request_ends() {
     upstream.send("WORLD");
     client.expect("WORLD");
 }
+
+/// The same where the backend does not even take its leave: with octets unread, its close is a reset.
+#[test]
+fn an_early_final_response_survives_the_reset_behind_it() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send("PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n");
+    let mut upstream = backend.accept();
+    upstream.head();
+    client.send(vec![b'x'; 1000]);
+    upstream.exactly(1);
+    upstream.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much");
+    upstream.reset();
+    // It may be told before all of this is sent.
+    for _ in 0..20 {
+        let _ = client.try_send([b'x'; 1000]);
+    }
+    let response = client.response();
+    assert_eq!((response.status(), response.text().as_str()), (413, "too much"));
+    assert_eq!(response.field("connection"), Some("close"));
+    client.half_close();
+    client.expect_closed();
+}
+
+/// Nobody waits for the answer any more, so the backend need not make it.
+#[test]
+fn a_client_that_resets_while_it_waits_cancels_its_request() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+    let mut client = roundel.client();
+    client.send(get("/"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    client.reset();
+    upstream.expect_gone();
+    let log = roundel.access_log(1);
+    assert_eq!((log[0].rest[0].as_str(), log[0].reason()), ("-", "client_reset"));
+}

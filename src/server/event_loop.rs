@@ -36,6 +36,11 @@ const WAKER: Subject = Subject::Process(1);
 /// Descriptors that are not for clients and their upstreams: listeners, log, poll, names.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
+/// The most descriptors that are kept free for connections to backends. Most clients are idle, and an
+/// idle one needs none: half of all descriptors, as some proxies keep, would turn clients away for
+/// nothing.
+const UPSTREAMS_RESERVED_MAX: u64 = 4096;
+
 /// How often at most the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -118,7 +123,8 @@ impl EventLoop {
         let net = OsNet::new(poll.registry().try_clone()?);
         let now = start_time();
         let timeouts = settings.timeouts.clone();
-        let clients = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+        let free = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
+        let clients = free - (free / 2).min(UPSTREAMS_RESERVED_MAX);
         Ok(Self {
             worker: Worker::new(net, backends, settings, now),
             poll,
