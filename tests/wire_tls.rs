@@ -182,6 +182,20 @@ fn expect_refusal(trusted: &Authority, backend: &TlsBackend, refusal: &Refusal) 
     assert!(!backend.failures().is_empty(), "no handshake failed");
 }
 
+/// As happens when somebody makes the authority of a test network anew: same name, another key.
+#[test]
+fn another_authority_of_the_same_name_is_not_trusted() {
+    let (trusted, stranger) = (Authority::named("Twin"), Authority::named("Twin"));
+    let identity = stranger.issue(&["localhost"], Validity::Now);
+    let backend = TlsBackend::serve(server_config(&identity, BOTH_VERSIONS), answer_hi);
+    let refusal = Refusal {
+        reason: "tls_untrusted_certificate",
+        warning: "(tls_untrusted_certificate)",
+        ..GOOD
+    };
+    expect_refusal(&trusted, &backend, &refusal);
+}
+
 #[test]
 fn a_backend_with_a_bad_certificate_is_passed_over() {
     let authority = Authority::new();
@@ -582,6 +596,21 @@ fn truncation_is_never_hidden() {
             let line = &roundel.access_log(1)[0];
             assert_eq!((&*line.rest[0], line.reason()), ("200", ending.reason));
         }
+    }
+}
+
+/// What came before a broken record was good.
+#[test]
+fn a_broken_record_takes_nothing_with_it_that_came_before() {
+    for (name, versions) in [("1.2", TLS12), ("1.3", TLS13)] {
+        let _row = row(name);
+        let (backend, roundel) = pair(versions);
+        let mut client = roundel.client();
+        client.send(get("/"));
+        let mut upstream = backend.accept();
+        upstream.head();
+        upstream.send_with_raw(ok("whole"), "no TLS");
+        assert_eq!(client.response().text(), "whole");
     }
 }
 

@@ -12,9 +12,9 @@ import content
 import websocket
 from checks_load import Load
 from harness import (
-    DESCRIPTORS_WANTED, GIB, MIB, Failure, Roundel, check, expect, expect_equal, wait_until,
+    DESCRIPTORS_MIN, GIB, MIB, Failure, Roundel, check, expect, expect_equal, wait_until,
 )
-from origin import SLOW_BYTES_PER_SECOND, Origin
+from origin import Origin
 from peers import Certificates, Nginx
 
 BINARY_BYTES_MAX = 2_500_000
@@ -100,7 +100,7 @@ def send_without_end(client):
 
 @check("10,000 idle clients that each made a request")
 def idle_clients(world):
-    count = idle_clients_possible(world)
+    expect_enough_descriptors()
     with Nginx(world, access_log=False) as nginx:
         options = ["--idle-timeout", "10m"]
         with Roundel(world, [nginx.url], *options, access_log=False) as proxy:
@@ -110,34 +110,29 @@ def idle_clients(world):
             before, descriptors = proxy.rss_bytes(), proxy.descriptor_count()
             with contextlib.ExitStack() as stack:
                 begin = time.monotonic()
-                clients = [stack.enter_context(idle_client(proxy, n)) for n in range(count)]
+                clients = [stack.enter_context(idle_client(proxy, n)) for n in range(IDLE_CLIENTS)]
                 seconds = time.monotonic() - begin
                 grown = proxy.rss_bytes() - before
                 open_now = proxy.descriptor_count()
-                world.say(f"{count} clients: RSS {before / 1e6:.2f} MB -> "
-                          f"{(before + grown) / 1e6:.2f} MB, {grown / count:.0f} octets each; "
+                world.say(f"{IDLE_CLIENTS} clients: RSS {before / 1e6:.2f} MB -> "
+                          f"{(before + grown) / 1e6:.2f} MB, {grown / IDLE_CLIENTS:.0f} octets each; "
                           f"{open_now} descriptors; opened in {seconds:.1f} s")
-                expect(open_now >= count, f"only {open_now} descriptors are open")
-                for client in clients[:: count // 100]:
+                expect(open_now >= IDLE_CLIENTS, f"only {open_now} descriptors are open")
+                for client in clients[:: IDLE_CLIENTS // 100]:
                     ask(client)
-                expect(grown <= IDLE_CLIENT_BYTES_MAX * count,
-                       f"{grown / count:.0f} octets each, at most {IDLE_CLIENT_BYTES_MAX}")
+                expect(grown <= IDLE_CLIENT_BYTES_MAX * IDLE_CLIENTS,
+                       f"{grown / IDLE_CLIENTS:.0f} octets each, at most {IDLE_CLIENT_BYTES_MAX}")
             wait_until(lambda: proxy.descriptor_count() <= descriptors, 10,
                        lambda: f"{proxy.descriptor_count()} descriptors, before {descriptors}")
             world.say(f"after they left: RSS {proxy.rss_bytes() / 1e6:.2f} MB")
 
 
-def idle_clients_possible(world):
-    """10,000, or the few less that a machine lets roundel accept whose hard limit of descriptors is
-    20,000 and cannot be raised: roundel keeps one descriptor in reserve for each client."""
+def expect_enough_descriptors():
+    """The limit was raised at the start, as far as this user may."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(IDLE_CLIENTS, (hard - 64) // 2)
-    expect(count >= IDLE_CLIENTS * 0.99,
-           f"the hard limit of descriptors is {hard}, and this user cannot raise it: run this "
-           f"with at least 20,000 (ulimit -Hn), better {DESCRIPTORS_WANTED}")
-    if count < IDLE_CLIENTS:
-        world.say(f"ONLY {count} clients, for the hard limit of descriptors is {hard}")
-    return count
+    expect(hard >= DESCRIPTORS_MIN,
+           f"the hard limit of descriptors is {hard}, and this user cannot raise it: "
+           f"run this with at least {DESCRIPTORS_MIN} (ulimit -Hn)")
 
 
 def idle_client(proxy, number):

@@ -29,8 +29,8 @@ class Load:
         expect_equal(done.returncode, 0, f"wrk's exit code ({self.text})")
         self.requests = int(self._find(r"(\d+) requests in"))
         self.per_second = float(self._find(r"Requests/sec:\s+([\d.]+)"))
-        self.p50 = self._find(r"50%\s+(\S+)")
-        self.p99 = self._find(r"99%\s+(\S+)")
+        self.p50 = self._find(r"(?m)^\s+50%\s+(\S+)$")
+        self.p99 = self._find(r"(?m)^\s+99%\s+(\S+)$")
         sockets = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", self.text)
         self.socket_errors = sum(map(int, sockets.groups())) if sockets else 0
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", self.text)

@@ -22,9 +22,9 @@ import traceback
 MIB = 1 << 20
 GIB = 1 << 30
 
-# How many descriptors the largest check would like for itself, and for roundel: two for each of
-# 10,000 clients (roundel sets one aside for the upstream connection), and some to spare.
-DESCRIPTORS_WANTED = 32768
+# How many descriptors the largest check needs, here and in roundel: one for each of 10,000 clients,
+# the 4096 that roundel keeps free for connections to backends, and some to spare.
+DESCRIPTORS_MIN = 15_000
 
 # No check may hang the run: after this many seconds SIGALRM ends it as a failure.
 CHECK_SECONDS_MAX = 300
@@ -123,7 +123,7 @@ def raise_descriptor_limit():
     """Raises our limit, which children inherit, as far as this user may."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        wanted = max(hard, DESCRIPTORS_WANTED)
+        wanted = max(hard, DESCRIPTORS_MIN)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
     except (ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -62,10 +62,13 @@ pub(crate) struct Authority {
 impl Authority {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        Self::named(&format!("Authority {}", COUNT.fetch_add(1, Ordering::SeqCst)))
+    }
+
+    /// One with a name that another may have as well.
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        // A name of its own: an issuer that is unknown is one whose name is.
-        params.distinguished_name.push(DnType::CommonName, format!("Authority {number}"));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
@@ -390,6 +393,18 @@ impl TlsWire {
         for octet in octets.as_ref() {
             self.send([*octet]);
         }
+    }
+
+    /// Sends octets in records, and behind them in the same segment some that are no TLS.
+    #[track_caller]
+    pub(crate) fn send_with_raw(&mut self, octets: impl AsRef<[u8]>, raw: impl AsRef<[u8]>) {
+        let mut wire = Vec::new();
+        self.tls.writer().write_all(octets.as_ref()).expect("a buffer");
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut wire).expect("a vector");
+        }
+        wire.extend(raw.as_ref());
+        self.send_raw(wire);
     }
 
     /// Sends octets that are no TLS.
