@@ -19,7 +19,6 @@ use crate::net::Net;
 use crate::net::link::Link;
 use crate::net::transport::connect_reason;
 use crate::observe::access_log::Reuse;
-use crate::proxy::Context;
 use crate::proxy::client::ClientState;
 use crate::proxy::exchange::{self, BackendPromise, Exchange};
 use crate::proxy::upstream::{Upstream, UpstreamState};
@@ -82,13 +81,13 @@ impl<N: Net> Worker<N> {
                 body = 0..0;
             }
         }
-        let held = self.scratch.area[body].to_vec();
+        let held = self.shared.scratch.area[body].to_vec();
         let Some(exchange) = self.waiting(key) else {
             return GoesOn::No;
         };
         exchange.hold(&held);
         if let Some(client) = self.clients.get_mut(key) {
-            client.deadline.at = self.now.instant + self.timeouts.silence;
+            client.deadline.at = self.shared.now.instant + self.shared.timeouts.silence;
         }
         self.backends[backend.0].pool.wait(key);
         self.connect_for_waiters(backend);
@@ -130,10 +129,10 @@ impl<N: Net> Worker<N> {
             .net
             .connect(address, Token::from(subject))
             .map_err(|error| (connect_reason(&error), error.to_string()))?;
-        let link = Link::begin(sock, &backend.security, &mut self.scratch.tls)
+        let link = Link::begin(sock, &backend.security, &mut self.shared.scratch.tls)
             .map_err(|failure| (failure.reason, failure.text))?;
         log::trace!("upstream {key}: connecting to {} at {address}", backend.label);
-        let mut deadline = Deadline::new(self.now.instant + self.timeouts.connect);
+        let mut deadline = Deadline::new(self.shared.now.instant + self.shared.timeouts.connect);
         self.timers.watch(&mut deadline, subject);
         let mut upstream = Upstream::connecting(link, id, address_index, deadline);
         upstream.addresses_tried = addresses_tried;
@@ -205,7 +204,7 @@ impl<N: Net> Worker<N> {
             }
             return;
         }
-        if self.phase == Phase::Draining {
+        if self.shared.phase == Phase::Draining {
             return self.close_upstream(key);
         }
         self.rest(key, keep_alive);
@@ -227,14 +226,15 @@ impl<N: Net> Worker<N> {
             return;
         };
         let announced = keep_alive.map(|keep| keep.saturating_sub(KEEP_ALIVE_MARGIN));
-        let rest = announced.unwrap_or(self.timeouts.pool_idle).min(self.timeouts.pool_idle);
+        let rest =
+            announced.unwrap_or(self.shared.timeouts.pool_idle).min(self.shared.timeouts.pool_idle);
         if rest.is_zero() {
             return self.close_upstream(key);
         }
-        upstream.deadline.at = self.now.instant + rest;
+        upstream.deadline.at = self.shared.now.instant + rest;
         self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
         let pool = &mut self.backends[upstream.backend.0].pool;
-        if let Some(oldest) = pool.put_idle(key, self.limits.pool_idle_count_max) {
+        if let Some(oldest) = pool.put_idle(key, self.shared.limits.pool_idle_count_max) {
             self.close_upstream(oldest);
         }
     }
@@ -252,13 +252,7 @@ impl<N: Net> Worker<N> {
             client.state = state;
             return false;
         };
-        let mut ctx = Context {
-            scratch: &mut self.scratch,
-            now: self.now,
-            limits: &self.limits,
-            timeouts: &self.timeouts,
-            stopping: self.phase == Phase::Draining,
-        };
+        let mut ctx = self.shared.context();
         let view = self.backends[upstream.backend.0].view();
         if let Err(error) = exchange::start(&mut exchange, upstream, view, body, &mut ctx) {
             log::trace!("upstream {upstream_key}: broke before a request ({error})");
@@ -270,8 +264,8 @@ impl<N: Net> Worker<N> {
         exchange.route.reuse = reuse;
         upstream.state = UpstreamState::Busy { client: key };
         upstream.served += 1;
-        let patience = exchange::patience(client, upstream, &exchange, &self.timeouts);
-        client.deadline.at = self.now.instant + patience;
+        let patience = exchange::patience(client, upstream, &exchange, &self.shared.timeouts);
+        client.deadline.at = self.shared.now.instant + patience;
         client.state = ClientState::Relay { exchange, upstream: upstream_key };
         true
     }
@@ -288,7 +282,7 @@ impl<N: Net> Worker<N> {
     pub(super) fn close_upstream(&mut self, key: Key) {
         if let Some(mut upstream) = self.upstreams.remove(key) {
             log::trace!("upstream {key}: closed");
-            farewell(&mut upstream, &mut self.scratch);
+            farewell(&mut upstream, &mut self.shared.scratch);
         }
     }
 
@@ -301,7 +295,7 @@ impl<N: Net> Worker<N> {
             return;
         }
         upstream.deadline.queued = None;
-        let is_over = upstream.deadline.at <= self.now.instant;
+        let is_over = upstream.deadline.at <= self.shared.now.instant;
         match upstream.state {
             // The client's deadline counts now.
             UpstreamState::Busy { .. } => {}

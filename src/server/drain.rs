@@ -12,7 +12,7 @@ use crate::proxy::client::ClientState;
 impl<N: Net> Worker<N> {
     /// Takes on no more work. The accept queue has been emptied by now.
     pub fn begin_drain(&mut self) {
-        self.phase = Phase::Draining;
+        self.shared.phase = Phase::Draining;
         for backend in 0..self.backends.len() {
             for key in self.backends[backend].pool.take_all_idle() {
                 self.close_upstream(key);
@@ -45,7 +45,7 @@ impl<N: Net> Worker<N> {
     /// Whether nothing is open any more.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.phase == Phase::Draining && self.clients.is_empty()
+        self.shared.phase == Phase::Draining && self.clients.is_empty()
     }
 
     /// How many exchanges ended well since the drain began.

@@ -31,7 +31,7 @@ impl<N: Net> Worker<N> {
         log::trace!("client {key}: {} complete", exchange.status.unwrap_or(0));
         self.release(upstream, ending.upstream);
         self.log_exchange(key, &exchange, None);
-        if self.phase == Phase::Draining {
+        if self.shared.phase == Phase::Draining {
             self.finished_count += 1;
         }
         let wish = exchange.facts.connection;
@@ -124,7 +124,7 @@ impl<N: Net> Worker<N> {
         };
         let persists = exchange.facts.connection == Wish::Persist
             && exchange.request.is_complete()
-            && self.phase == Phase::Serving;
+            && self.shared.phase == Phase::Serving;
         let after = match (persists, exchange.facts.version) {
             (false, _) => AfterReply::Close,
             (true, Version::Http10) => AfterReply::PersistHttp10,
@@ -134,11 +134,11 @@ impl<N: Net> Worker<N> {
             Method::Head => ReplyBody::Omitted,
             Method::Idempotent | Method::Other => ReplyBody::Sent,
         };
-        let out = &mut self.scratch.head;
+        let out = &mut self.shared.scratch.head;
         out.clear();
         exchange.bytes_out = write_reply(out, reason, body, after) as u64;
         exchange.status = Some(reason.status());
-        let sent = client.link.send(out, &mut self.scratch.tls);
+        let sent = client.link.send(out, &mut self.shared.scratch.tls);
         log::trace!("client {key}: answered {} {}", reason.status(), reason.word());
         self.log_exchange(key, &exchange, Some(reason));
         let wish = if persists { Wish::Persist } else { Wish::Close };
@@ -160,11 +160,11 @@ impl<N: Net> Worker<N> {
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
-        let out = &mut self.scratch.head;
+        let out = &mut self.shared.scratch.head;
         out.clear();
         let bytes_out = write_reply(out, reason, body, AfterReply::Close) as u64;
         log::trace!("client {key}: refused, {} {}", reason.status(), reason.word());
-        let sent = client.link.send(out, &mut self.scratch.tls);
+        let sent = client.link.send(out, &mut self.shared.scratch.tls);
         self.log_refusal(key, Some(reason.status()), bytes_out, reason);
         if sent.is_err() {
             self.remove_client(key);
@@ -216,12 +216,12 @@ impl<N: Net> Worker<N> {
             match reason {
                 // Nothing that it got may look like the whole.
                 Some(_) => upstream.link.reset_on_close(),
-                None => super::worker::farewell(&mut upstream, &mut self.scratch),
+                None => super::worker::farewell(&mut upstream, &mut self.shared.scratch),
             }
         }
         if reason.is_some() {
             client.link.reset_on_close();
-        } else if self.phase == Phase::Draining {
+        } else if self.shared.phase == Phase::Draining {
             self.finished_count += 1;
         }
         self.log_exchange(key, &exchange, reason);
@@ -290,7 +290,7 @@ impl<N: Net> Worker<N> {
 
     /// The client may send its next request; it may be here already.
     fn await_next(&mut self, key: Key) -> GoesOn {
-        if self.phase == Phase::Draining {
+        if self.shared.phase == Phase::Draining {
             // It was told so, or is about to find out: the answer went out before the drain.
             return self.end_client(key, Wish::Persist);
         }
@@ -299,13 +299,13 @@ impl<N: Net> Worker<N> {
         };
         client.state = ClientState::AwaitHead(HeadProgress::default());
         let patience = if client.link.is_clogged() {
-            self.timeouts.silence
+            self.shared.timeouts.silence
         } else if client.part.is_empty() {
-            self.timeouts.idle
+            self.shared.timeouts.idle
         } else {
-            self.timeouts.head
+            self.shared.timeouts.head
         };
-        client.deadline.at = self.now.instant + patience;
+        client.deadline.at = self.shared.now.instant + patience;
         GoesOn::Yes
     }
 
@@ -321,7 +321,7 @@ impl<N: Net> Worker<N> {
             return GoesOn::No;
         }
         client.state = ClientState::AwaitFlush;
-        client.deadline.at = self.now.instant + self.timeouts.silence;
+        client.deadline.at = self.shared.now.instant + self.shared.timeouts.silence;
         GoesOn::Yes
     }
 
@@ -358,14 +358,14 @@ impl<N: Net> Worker<N> {
         };
         let backend = exchange.route.backend.or(exchange.route.tried.last().copied());
         log.add(&Record {
-            unix_ms: self.now.unix_ms,
+            unix_ms: self.shared.now.unix_ms,
             client: client.address,
             method: exchange.head.method(),
             target: exchange.head.target(),
             status: exchange.status,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
-            duration: self.now.instant.saturating_duration_since(exchange.started),
+            duration: self.shared.now.instant.saturating_duration_since(exchange.started),
             backend: backend.map(|id| self.backends[id.0].label.as_str()),
             attempts: exchange.route.attempts,
             reuse: exchange.route.reuse,
@@ -388,7 +388,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         log.add(&Record {
-            unix_ms: self.now.unix_ms,
+            unix_ms: self.shared.now.unix_ms,
             client: client.address,
             method: b"",
             target: b"",

@@ -50,6 +50,28 @@ pub enum Phase {
     Draining,
 }
 
+/// What every drive borrows, apart from the two connections.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) scratch: Scratch,
+    pub(super) now: Now,
+    pub(super) timeouts: Timeouts,
+    pub(super) limits: Limits,
+    pub(super) phase: Phase,
+}
+
+impl Shared {
+    pub(super) fn context(&mut self) -> Context<'_> {
+        Context {
+            scratch: &mut self.scratch,
+            now: self.now,
+            limits: &self.limits,
+            timeouts: &self.timeouts,
+            stopping: self.phase == Phase::Draining,
+        }
+    }
+}
+
 /// All connections and everything that they share.
 #[derive(Debug)]
 pub struct Worker<N: Net> {
@@ -59,14 +81,10 @@ pub struct Worker<N: Net> {
     pub(super) backends: Vec<Backend>,
     pub(super) balancer: Balancer,
     pub(super) timers: Timers,
-    pub(super) scratch: Scratch,
-    pub(super) now: Now,
-    pub(super) timeouts: Timeouts,
-    pub(super) limits: Limits,
+    pub(super) shared: Shared,
     pub(super) access_log: Option<AccessLog>,
     #[expect(clippy::vec_box, reason = "the boxes are what is saved: a client holds one")]
     pub(super) spare: Vec<Box<Exchange>>,
-    pub(super) phase: Phase,
     /// Exchanges that ended well since the drain began.
     pub(super) finished_count: u64,
     run: VecDeque<Subject>,
@@ -84,13 +102,15 @@ impl<N: Net> Worker<N> {
             backends,
             balancer: Balancer::new(weights),
             timers: Timers::default(),
-            scratch: Scratch::default(),
-            now,
-            timeouts: settings.timeouts,
-            limits: settings.limits,
+            shared: Shared {
+                scratch: Scratch::default(),
+                now,
+                timeouts: settings.timeouts,
+                limits: settings.limits,
+                phase: Phase::Serving,
+            },
             access_log: settings.access_log,
             spare: Vec::new(),
-            phase: Phase::Serving,
             finished_count: 0,
             run: VecDeque::new(),
         }
@@ -107,7 +127,7 @@ impl<N: Net> Worker<N> {
             return;
         }
         log::trace!("client {key} {address}: accepted");
-        let mut deadline = Deadline::new(self.now.instant + self.timeouts.idle);
+        let mut deadline = Deadline::new(self.shared.now.instant + self.shared.timeouts.idle);
         self.timers.watch(&mut deadline, subject);
         self.clients.insert(Client::accepted(Link::plain(sock), address, deadline));
     }
@@ -140,7 +160,7 @@ impl<N: Net> Worker<N> {
 
     /// Pass 2: drives what was queued until now. What is queued meanwhile comes in the next turn.
     pub fn run(&mut self, now: Now) {
-        self.now = now;
+        self.shared.now = now;
         for _ in 0..self.run.len() {
             match self.run.pop_front() {
                 Some(Subject::Client(key)) => {
@@ -167,7 +187,7 @@ impl<N: Net> Worker<N> {
 
     /// Acts on everything that is over.
     pub fn expire(&mut self, now: Now) {
-        self.now = now;
+        self.shared.now = now;
         while let Some((subject, queued)) = self.timers.pop_due(now.instant) {
             match subject {
                 Subject::Client(key) => {
@@ -282,19 +302,13 @@ impl<N: Net> Worker<N> {
                 return GoesOn::No;
             }
             Ok(0) => {}
-            Ok(_) => client.deadline.at = self.now.instant + self.timeouts.idle,
+            Ok(_) => client.deadline.at = self.shared.now.instant + self.shared.timeouts.idle,
         }
         if client.link.is_clogged() {
             return GoesOn::No;
         }
         let mut spare = self.spare.pop();
-        let mut ctx = Context {
-            scratch: &mut self.scratch,
-            now: self.now,
-            limits: &self.limits,
-            timeouts: &self.timeouts,
-            stopping: self.phase == Phase::Draining,
-        };
+        let mut ctx = self.shared.context();
         let outcome = read_head(client, &mut spare, &mut ctx);
         self.spare.extend(spare);
         match outcome {
@@ -327,13 +341,7 @@ impl<N: Net> Worker<N> {
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
-        let mut ctx = Context {
-            scratch: &mut self.scratch,
-            now: self.now,
-            limits: &self.limits,
-            timeouts: &self.timeouts,
-            stopping: self.phase == Phase::Draining,
-        };
+        let mut ctx = self.shared.context();
         match watch_for_reset(client, &mut ctx) {
             Watched::StillThere => GoesOn::No,
             Watched::Gone => {
@@ -357,13 +365,7 @@ impl<N: Net> Worker<N> {
             client.state = ClientState::AwaitUpstream(exchange);
             return self.give_up(key, Reason::Internal);
         };
-        let mut ctx = Context {
-            scratch: &mut self.scratch,
-            now: self.now,
-            limits: &self.limits,
-            timeouts: &self.timeouts,
-            stopping: self.phase == Phase::Draining,
-        };
+        let mut ctx = self.shared.context();
         let verdict = exchange::drive(client, upstream, &mut exchange, &mut ctx);
         match verdict {
             Verdict::Blocked => {
@@ -377,7 +379,7 @@ impl<N: Net> Worker<N> {
             }
             Verdict::Tunnel => {
                 log::trace!("client {key}: the protocol changed, octets go both ways");
-                client.deadline.at = self.now.instant + self.timeouts.tunnel;
+                client.deadline.at = self.shared.now.instant + self.shared.timeouts.tunnel;
                 let directions = tunnel::Directions::default();
                 client.state = ClientState::Tunnel { exchange, upstream: upstream_key, directions };
                 GoesOn::Yes
@@ -401,13 +403,7 @@ impl<N: Net> Worker<N> {
             debug_assert!(false, "a tunnel has its upstream");
             return GoesOn::No;
         };
-        let mut ctx = Context {
-            scratch: &mut self.scratch,
-            now: self.now,
-            limits: &self.limits,
-            timeouts: &self.timeouts,
-            stopping: self.phase == Phase::Draining,
-        };
+        let mut ctx = self.shared.context();
         let verdict = tunnel::drive(client, upstream, &mut exchange, &mut directions, &mut ctx);
         client.state = ClientState::Tunnel { exchange, upstream: upstream_key, directions };
         match verdict {
@@ -430,14 +426,14 @@ impl<N: Net> Worker<N> {
                 return GoesOn::No;
             }
             Ok(0) => {}
-            Ok(_) => client.deadline.at = self.now.instant + self.timeouts.silence,
+            Ok(_) => client.deadline.at = self.shared.now.instant + self.shared.timeouts.silence,
         }
         if client.link.is_clogged() {
             return GoesOn::No;
         }
-        client.link.end(&mut self.scratch.tls);
-        client.deadline.at = self.now.instant + self.timeouts.linger;
-        client.state = ClientState::AwaitClose { left: self.limits.linger_bytes_max };
+        client.link.end(&mut self.shared.scratch.tls);
+        client.deadline.at = self.shared.now.instant + self.shared.timeouts.linger;
+        client.state = ClientState::AwaitClose { left: self.shared.limits.linger_bytes_max };
         client.part = Vec::new();
         GoesOn::Yes
     }
@@ -450,7 +446,7 @@ impl<N: Net> Worker<N> {
         let ClientState::AwaitClose { left } = &mut client.state else {
             return GoesOn::No;
         };
-        let Scratch { area, tls, .. } = &mut self.scratch;
+        let Scratch { area, tls, .. } = &mut self.shared.scratch;
         loop {
             let received = match client.input {
                 Input::Open => client.link.read(&mut area[HEADROOM_BYTES..], *left, tls),
@@ -484,7 +480,7 @@ impl<N: Net> Worker<N> {
             upstream.state = UpstreamState::AwaitHandshake;
         }
         if upstream.state == UpstreamState::AwaitHandshake {
-            match upstream.link.shake_hands(&mut self.scratch.tls) {
+            match upstream.link.shake_hands(&mut self.shared.scratch.tls) {
                 Ok(Handshake::Blocked) => {}
                 Ok(Handshake::Done) => self.connected(key),
                 Err(failure) => self.connect_failed(key, failure.reason, &failure.text),
@@ -501,7 +497,7 @@ impl<N: Net> Worker<N> {
         if !upstream.link.is_readable() {
             return;
         }
-        let Scratch { area, tls, .. } = &mut self.scratch;
+        let Scratch { area, tls, .. } = &mut self.shared.scratch;
         match upstream.link.read(&mut area[HEADROOM_BYTES..], 1, tls) {
             Received::Blocked => return,
             Received::Octets(_) => {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backend, PATIENCE, Wire};
+use super::{Backend, PATIENCE, Wire, wire::copies_of_sockets};
 
 /// A running roundel; killed when dropped.
 pub(crate) struct Roundel {
@@ -136,10 +136,9 @@ impl Roundel {
     /// Sends a signal, by its name without SIG.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .expect("kill(1)");
+        let mut command = Command::new("kill");
+        command.args(["-s", name, &self.child.id().to_string()]);
+        let status = spawn(&mut command).wait().expect("kill(1)");
         assert!(status.success());
     }
 
@@ -269,6 +268,7 @@ fn run_command(command: &mut Command) -> Outcome {
 }
 
 fn spawn(command: &mut Command) -> Child {
+    let _copies = copies_of_sockets();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -27,7 +27,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -282,10 +282,20 @@ impl TlsBackend {
         seen.iter().flat_map(|one| one.received.lock().unwrap().clone()).collect()
     }
 
-    /// Why handshakes failed, one text for each that did.
-    pub(crate) fn failures(&self) -> Vec<String> {
-        let seen = self.seen.lock().unwrap();
-        seen.iter().filter_map(|one| one.failure.lock().unwrap().clone()).collect()
+    /// Why the first failed handshake failed. roundel may have answered its client before the
+    /// server knows, so this waits.
+    #[track_caller]
+    pub(crate) fn failure(&self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.seen.lock().unwrap().clone();
+            let failure = seen.iter().find_map(|one| one.failure.lock().unwrap().clone());
+            if let Some(failure) = failure {
+                return failure;
+            }
+            assert!(Instant::now() < deadline, "no handshake failed");
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

@@ -7,13 +7,27 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
 use socket2::SockRef;
 
 use super::PATIENCE;
+
+/// Held while a child process is made: until it has become another program, it has a copy of every
+/// socket of this process, and closing the original has no effect yet.
+static SOCKETS_ARE_COPIED: RwLock<()> = RwLock::new(());
+
+/// Waits until no child process is in the making; none is begun until the guard is dropped.
+pub(super) fn no_copies_of_sockets() -> RwLockReadGuard<'static, ()> {
+    SOCKETS_ARE_COPIED.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// To be held while a child process is made.
+pub(super) fn copies_of_sockets() -> RwLockWriteGuard<'static, ()> {
+    SOCKETS_ARE_COPIED.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How the peer ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,14 +120,16 @@ impl Wire {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Ends the connection with FIN (if all that was received has been read; the kernel turns it
-    /// into a reset otherwise).
+    /// Ends the connection with FIN, at once (if all that was received has been read; the kernel turns
+    /// it into a reset otherwise).
     pub(crate) fn close(self) {
+        let _no_copies = no_copies_of_sockets();
         drop(self);
     }
 
-    /// Ends the connection with RST.
+    /// Ends the connection with RST, at once.
     pub(crate) fn reset(self) {
+        let _no_copies = no_copies_of_sockets();
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
         drop(self);
     }
