@@ -12,8 +12,9 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::config::backend_url::parse_backend;
+use crate::config::cidr::parse_cidr;
 use crate::config::duration::{parse_duration, show_duration};
-use crate::config::{BackendConfig, Backends, Config, Limits, LogDestination, Timeouts};
+use crate::config::{BackendConfig, Backends, Cidr, Config, Limits, LogDestination, Timeouts};
 
 /// Where clients are awaited unless `--listen` says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
@@ -36,6 +37,7 @@ struct Draft {
     backends: Vec<BackendConfig>,
     demo: bool,
     ca_pem: Option<Vec<u8>>,
+    trust: Vec<Cidr>,
     timeouts: Timeouts,
     access_log: Option<LogDestination>,
     log_level: LevelFilter,
@@ -71,7 +73,7 @@ const OPTIONS: &[Opt] = &[
         long: "listen",
         short: Some('l'),
         value: Some("ADDR"),
-        help: "accept clients on this address and port; may be given several times",
+        help: "accept clients on this address and port; repeatable",
         default: |_| Some(DEFAULT_LISTEN.into()),
         set: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
     },
@@ -86,6 +88,14 @@ const OPTIONS: &[Opt] = &[
             draft.ca_pem = Some(read);
             Ok(())
         },
+    },
+    Opt {
+        long: "trust",
+        short: None,
+        value: Some("CIDR"),
+        help: "believe the forwarding fields of clients in this range; repeatable",
+        default: |_| Some("nobody".into()),
+        set: |draft, text| parse_cidr(text).map(|range| draft.trust.push(range)),
     },
     timeout!("head-timeout", head, "a request head must arrive within this time"),
     timeout!("body-timeout", body, "silence that ends a request whose body is awaited"),
@@ -167,6 +177,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, C
         backends: Vec::new(),
         demo: false,
         ca_pem: None,
+        trust: Vec::new(),
         timeouts: Timeouts::default(),
         access_log: None,
         log_level: LevelFilter::Info,
@@ -234,6 +245,7 @@ fn finish(draft: Draft) -> Result<Request, CliError> {
         listen,
         backends,
         ca_pem: draft.ca_pem,
+        trust: draft.trust,
         timeouts: draft.timeouts,
         limits: Limits::default(),
         access_log: draft.access_log,
@@ -368,7 +380,7 @@ mod tests {
         let all = config(
             "-l 127.0.0.1:1 --listen=[::1]:2 --head-timeout 1s --body-timeout 2s --idle-timeout 3s \
              --connect-timeout 4s --timeout 5s --drain-timeout 250ms --access-log - --log debug \
-             http://a https://b,weight=2",
+             --trust 10.0.0.0/8 --trust ::1 http://a https://b,weight=2",
         );
         assert_eq!(all.listen.len(), 2);
         assert_eq!(all.timeouts.head, Duration::from_secs(1));
@@ -379,6 +391,7 @@ mod tests {
         assert_eq!(all.timeouts.drain, Duration::from_millis(250));
         assert_eq!(all.access_log, Some(LogDestination::Stdout));
         assert_eq!(all.log_level, LevelFilter::Debug);
+        assert_eq!(all.trust.len(), 2);
         let Backends::Configured(backends) = all.backends else { panic!("two backends") };
         assert_eq!(backends.iter().map(|b| b.weight).collect::<Vec<_>>(), [1, 2]);
     }

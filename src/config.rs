@@ -6,6 +6,7 @@
 //! Next: [`crate::cli`] fills it, [`crate::server`] runs it.
 
 pub mod backend_url;
+pub mod cidr;
 pub mod duration;
 pub mod limits;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 pub use backend_url::{BackendConfig, Host, Scheme};
+pub use cidr::Cidr;
 pub use limits::{Limits, Timeouts};
 
 /// Where the access log goes.
@@ -54,6 +56,9 @@ pub struct Config {
     pub backends: Backends,
     /// The text of a PEM file whose certificates are trusted instead of the built-in roots.
     pub ca_pem: Option<Vec<u8>>,
+    /// Clients whose word about other clients is believed: their forwarding fields are kept and added
+    /// to. Those of all others are replaced.
+    pub trust: Vec<Cidr>,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything there may be.

@@ -39,7 +39,7 @@
 //! ```
 //! use roundel::config::Limits;
 //! use roundel::h1::fields::field_storage;
-//! use roundel::h1::forward::{BackendView, ClientFacts, OutboundHead};
+//! use roundel::h1::forward::{BackendView, ClientFacts, OutboundHead, Trust};
 //! use roundel::h1::request::parse_request;
 //! use roundel::h1::scan::HeadScan;
 //!
@@ -49,11 +49,12 @@
 //! let head = parse_request(&wire[..end], &mut storage, &Limits::default()).expect("sound");
 //!
 //! let mut outbound = OutboundHead::default();
-//! outbound.fill(&head, ClientFacts { address: [127, 0, 0, 1].into(), proto: "http" });
+//! let address = [127, 0, 0, 1].into();
+//! outbound.fill(&head, ClientFacts { address, proto: "http", trust: Trust::None, fresh_id: 1 });
 //! let backend = BackendView { prefix: b"/app", authority: b"backend", sees_itself: false };
 //! let mut out = Vec::new();
 //! outbound.write_for(&mut out, backend);
-//! assert!(out.starts_with(b"GET /app/a HTTP/1.1\r\nHost: example\r\nX-Forwarded-For: 127.0.0.1\r\n"));
+//! assert!(out.starts_with(b"GET /app/a HTTP/1.1\r\nHost: example\r\nX-Request-Id: 0"));
 //! ```
 
 pub mod backend;

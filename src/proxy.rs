@@ -14,13 +14,15 @@ pub mod exchange;
 pub mod persist;
 pub mod relay_request;
 pub mod relay_response;
+pub mod request_id;
 pub mod retry;
 pub mod tunnel;
 pub mod upstream;
 
 use crate::clock::Now;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Cidr, Limits, Timeouts};
 use crate::net::Scratch;
+use request_id::RequestIds;
 
 /// What a drive borrows from the worker.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
     /// How long anything may take.
     pub timeouts: &'a Timeouts,
+    /// Whose forwarding fields are believed.
+    pub trust: &'a [Cidr],
+    /// Ids for requests that bring none.
+    pub ids: &'a mut RequestIds,
     /// Whether we are about to stop: no connection of a client goes on.
     pub stopping: bool,
 }

@@ -15,6 +15,7 @@ pub mod timers;
 pub mod worker;
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,8 +79,13 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         }
     };
     let listeners = config.listen.iter().map(|address| open(*address)).collect::<Result<_, _>>()?;
-    let settings =
-        Settings { timeouts: config.timeouts.clone(), limits: config.limits.clone(), access_log };
+    let settings = Settings {
+        timeouts: config.timeouts.clone(),
+        limits: config.limits.clone(),
+        trust: config.trust.clone(),
+        seed: random_number(),
+        access_log,
+    };
     let names = backends::names(&configs);
     let event_loop = EventLoop::new(listeners, backends, names, settings, descriptors);
     let mut event_loop =
@@ -159,6 +165,11 @@ fn secured(
         )));
     }
     Ok(configs.iter().map(|c| (Backend::new(c, Security::Plain), c.weight)).collect())
+}
+
+/// A number that is different in each process: the standard library seeds its hash maps with one.
+fn random_number() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The time as a worker starts.

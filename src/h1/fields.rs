@@ -59,9 +59,14 @@ pub enum Known {
     KeepAlive,
     /// Further fields for this connection only (RFC 9110 section 7.6.1, and what is de facto so).
     HopByHop,
-    /// `X-Forwarded-For` and its kin, also in spellings that a server may take for them: only who is
-    /// trusted may say these.
-    Forwarding,
+    /// One of the forwarding fields: only who is trusted may say these.
+    Forwarding(Forwarding),
+    /// A forwarding field in a spelling that a server may take for it: nobody may say these.
+    LookAlike,
+    /// `X-Request-Id`: written anew unless it is well-formed.
+    RequestId,
+    /// `Max-Forwards`: counts down for OPTIONS.
+    MaxForwards,
     /// `Expect`.
     Expect,
     /// Credentials: passed on, and nothing may nominate them away.
@@ -69,6 +74,23 @@ pub enum Known {
     /// Fields that have no meaning, or a dangerous one, in a trailer section (RFC 9110 section 6.5.1).
     HeadOnly,
     /// Opaque: passed on.
+    Other,
+}
+
+/// The fields in which proxies tell who asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Forwarding {
+    /// `X-Forwarded-For`.
+    For,
+    /// `X-Forwarded-Proto`.
+    Proto,
+    /// `X-Forwarded-Host`.
+    Host,
+    /// `X-Real-IP`.
+    RealIp,
+    /// `Forwarded` (RFC 7239).
+    Standard,
+    /// `X-Forwarded-Port` and `X-Forwarded-Server`, which we do not write ourselves.
     Other,
 }
 
@@ -91,25 +113,33 @@ pub fn known(name: &[u8]) -> Known {
         6 if is("cookie") => Known::Credentials,
         7 if is("upgrade") => Known::Upgrade,
         7 if is("trailer") => Known::HopByHop,
-        9 if is_like("forwarded") => Known::Forwarding,
-        9 if is_like("x-real-ip") => Known::Forwarding,
+        9 if is("forwarded") => Known::Forwarding(Forwarding::Standard),
+        9 if is("x-real-ip") => Known::Forwarding(Forwarding::RealIp),
+        9 if is_like("x-real-ip") => Known::LookAlike,
         10 if is("connection") => Known::Connection,
         10 if is("keep-alive") => Known::KeepAlive,
         10 if is("set-cookie") => Known::HeadOnly,
         12 if is("content-type") => Known::HeadOnly,
-        12 if is("max-forwards") => Known::HeadOnly,
+        12 if is("max-forwards") => Known::MaxForwards,
+        12 if is("x-request-id") => Known::RequestId,
+        12 if is_like("x-request-id") => Known::LookAlike,
         13 if is("authorization") => Known::Credentials,
         13 if is("cache-control") || is("content-range") => Known::HeadOnly,
         14 if is("content-length") => Known::ContentLength,
-        15 if is_like("x-forwarded-for") => Known::Forwarding,
-        16 if is_like("x-forwarded-host") || is_like("x-forwarded-port") => Known::Forwarding,
+        15 if is("x-forwarded-for") => Known::Forwarding(Forwarding::For),
+        15 if is_like("x-forwarded-for") => Known::LookAlike,
+        16 if is("x-forwarded-host") => Known::Forwarding(Forwarding::Host),
+        16 if is("x-forwarded-port") => Known::Forwarding(Forwarding::Other),
+        16 if is_like("x-forwarded-host") || is_like("x-forwarded-port") => Known::LookAlike,
         16 if is("proxy-connection") => Known::HopByHop,
         16 if is("content-encoding") => Known::HeadOnly,
         16 if is("www-authenticate") => Known::HeadOnly,
         17 if is("transfer-encoding") => Known::TransferEncoding,
-        17 if is_like("x-forwarded-proto") => Known::Forwarding,
+        17 if is("x-forwarded-proto") => Known::Forwarding(Forwarding::Proto),
+        17 if is_like("x-forwarded-proto") => Known::LookAlike,
         18 if is("proxy-authenticate") => Known::HopByHop,
-        18 if is_like("x-forwarded-server") => Known::Forwarding,
+        18 if is("x-forwarded-server") => Known::Forwarding(Forwarding::Other),
+        18 if is_like("x-forwarded-server") => Known::LookAlike,
         19 if is("proxy-authorization") => Known::HopByHop,
         _ => Known::Other,
     }
@@ -224,13 +254,16 @@ impl<'a> ConnectionOptions<'a> {
                 | Known::ContentLength
                 | Known::TransferEncoding
                 | Known::Credentials
-                | Known::Forwarding => false,
+                | Known::Forwarding(_)
+                | Known::LookAlike
+                | Known::RequestId => false,
                 Known::Connection
                 | Known::Te
                 | Known::Upgrade
                 | Known::KeepAlive
                 | Known::HopByHop
                 | Known::Expect
+                | Known::MaxForwards
                 | Known::HeadOnly
                 | Known::Other => true,
             }
@@ -257,12 +290,15 @@ mod tests {
             ("Proxy-Authenticate", Known::HopByHop),
             ("Proxy-Authorization", Known::HopByHop),
             ("Trailer", Known::HopByHop),
-            ("X-Forwarded-For", Known::Forwarding),
-            ("X_Forwarded_For", Known::Forwarding),
-            ("x-forwarded_proto", Known::Forwarding),
-            ("X-Forwarded-Host", Known::Forwarding),
-            ("X-Real-IP", Known::Forwarding),
-            ("Forwarded", Known::Forwarding),
+            ("X-Forwarded-For", Known::Forwarding(Forwarding::For)),
+            ("X_Forwarded_For", Known::LookAlike),
+            ("x-forwarded_proto", Known::LookAlike),
+            ("X-Forwarded-Host", Known::Forwarding(Forwarding::Host)),
+            ("X-Real-IP", Known::Forwarding(Forwarding::RealIp)),
+            ("X_REAL_IP", Known::LookAlike),
+            ("Forwarded", Known::Forwarding(Forwarding::Standard)),
+            ("X-Request-ID", Known::RequestId),
+            ("Max-Forwards", Known::MaxForwards),
             ("Expect", Known::Expect),
             ("Cookie", Known::Credentials),
             ("Authorization", Known::Credentials),

@@ -12,12 +12,12 @@
 use std::net::IpAddr;
 
 use super::Version;
-use super::fields::{Field, FieldSet, Known, known};
+use super::fields::{Field, FieldSet, Forwarding, Known, known};
 use super::framing::{ContentLength, Framing, TransferCoding};
 use super::request::{RequestHead, offered_protocols};
 use super::response::ResponseHead;
 use super::target::Target;
-use super::text::{push_address, push_decimal};
+use super::text::{push_address, push_decimal, push_hexadecimal};
 
 /// Who sent a request, as the backend is told.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,19 @@ pub struct ClientFacts {
     pub address: IpAddr,
     /// How it reached us: `http`.
     pub proto: &'static str,
+    /// Whether its word about others is believed.
+    pub trust: Trust,
+    /// An id that no other request has, for one that brings none.
+    pub fresh_id: u128,
+}
+
+/// Whether what a client says about who asked is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// It is: its forwarding fields are kept and added to.
+    Full,
+    /// It is not: they are replaced.
+    None,
 }
 
 /// A request head on its way, without what depends on the backend.
@@ -36,6 +49,7 @@ pub struct OutboundHead {
     method_end: usize,
     target_end: usize,
     host_end: usize,
+    id_end: usize,
 }
 
 /// What a backend changes in a request head.
@@ -60,6 +74,11 @@ impl OutboundHead {
         self.target_end = out.len();
         out.extend_from_slice(head.host.unwrap_or_default());
         self.host_end = out.len();
+        match head.request_id {
+            Some(id) => out.extend_from_slice(id),
+            None => push_hexadecimal(out, client.fresh_id),
+        }
+        self.id_end = out.len();
         push_fields(out, head.fields, head.ours);
         push_forwarding(out, head, client);
         match head.framing {
@@ -87,8 +106,16 @@ impl OutboundHead {
         let host = &self.octets[self.target_end..self.host_end];
         let own = backend.sees_itself || host.is_empty();
         out.extend_from_slice(if own { backend.authority } else { host });
+        out.extend_from_slice(b"\r\nX-Request-Id: ");
+        out.extend_from_slice(self.request_id());
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.octets[self.host_end..]);
+        out.extend_from_slice(&self.octets[self.id_end..]);
+    }
+
+    /// The id under which client, backend and log know this request.
+    #[must_use]
+    pub fn request_id(&self) -> &[u8] {
+        &self.octets[self.host_end..self.id_end]
     }
 
     /// The method.
@@ -107,7 +134,7 @@ impl OutboundHead {
     pub fn clear(&mut self, bytes_max: usize) {
         self.octets.clear();
         self.octets.shrink_to(bytes_max);
-        (self.method_end, self.target_end, self.host_end) = (0, 0, 0);
+        (self.method_end, self.target_end, self.host_end, self.id_end) = (0, 0, 0, 0);
     }
 }
 
@@ -151,20 +178,89 @@ fn push_length(out: &mut Vec<u8>, octets: u64) {
 }
 
 /// Tells the backend who asked, for what, and through whom (`Via`: RFC 9110 section 7.6.3, with the
-/// version that we received).
+/// version that we received). Three fields are always there; of the others only those that the client
+/// sent are written, with the truth in the place of what it claimed.
 fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFacts) {
+    let believed = client.trust == Trust::Full;
     out.extend_from_slice(b"X-Forwarded-For: ");
+    if believed {
+        push_claims(out, head.fields, Forwarding::For);
+    }
     push_address(out, client.address);
-    out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
-    out.extend_from_slice(client.proto.as_bytes());
     out.extend_from_slice(b"\r\n");
-    if let Some(host) = head.host {
-        push_field(out, b"X-Forwarded-Host", host);
+    let proto = client.proto.as_bytes();
+    push_truth(out, head, believed, Forwarding::Proto, b"X-Forwarded-Proto", Some(proto));
+    push_truth(out, head, believed, Forwarding::Host, b"X-Forwarded-Host", head.host);
+    if claims(head.fields, Forwarding::RealIp).next().is_some() {
+        let mut address = Vec::with_capacity(40);
+        push_address(&mut address, client.address);
+        push_truth(out, head, believed, Forwarding::RealIp, b"X-Real-IP", Some(&address));
+    }
+    if claims(head.fields, Forwarding::Standard).next().is_some() {
+        out.extend_from_slice(b"Forwarded: ");
+        if believed {
+            push_claims(out, head.fields, Forwarding::Standard);
+        }
+        push_forwarded_element(out, client);
+        out.extend_from_slice(b"\r\n");
+    }
+    if believed {
+        for field in head.fields {
+            if known(field.name.as_bytes()) == Known::Forwarding(Forwarding::Other) {
+                push_field(out, field.name.as_bytes(), field.value);
+            }
+        }
+    }
+    if let Some(hops) = head.max_forwards {
+        out.extend_from_slice(b"Max-Forwards: ");
+        push_decimal(out, hops.saturating_sub(1));
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(match head.version {
         Version::Http10 => b"Via: 1.0 roundel\r\n",
         Version::Http11 => b"Via: 1.1 roundel\r\n",
     });
+}
+
+/// What a client sent in one of the forwarding fields.
+fn claims<'a>(fields: &'a [Field<'a>], which: Forwarding) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .iter()
+        .filter(move |field| known(field.name.as_bytes()) == Known::Forwarding(which))
+        .map(|field| field.value)
+        .filter(|value| !value.is_empty())
+}
+
+/// Writes the claims as the beginning of a list.
+fn push_claims(out: &mut Vec<u8>, fields: &[Field<'_>], which: Forwarding) {
+    for claim in claims(fields, which) {
+        out.extend_from_slice(claim);
+        out.extend_from_slice(b", ");
+    }
+}
+
+/// Writes a field that holds one value: the claim of who is believed, else the truth.
+fn push_truth(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    believed: bool,
+    which: Forwarding,
+    name: &[u8],
+    truth: Option<&[u8]>,
+) {
+    let claim = if believed { claims(head.fields, which).next() } else { None };
+    if let Some(value) = claim.or(truth) {
+        push_field(out, name, value);
+    }
+}
+
+/// One element of RFC 7239 section 4, an IPv6 address in brackets and quotes (section 6).
+fn push_forwarded_element(out: &mut Vec<u8>, client: ClientFacts) {
+    let is_v6 = client.address.to_canonical().is_ipv6();
+    out.extend_from_slice(if is_v6 { b"for=\"[".as_slice() } else { b"for=" });
+    push_address(out, client.address);
+    out.extend_from_slice(if is_v6 { b"]\";proto=".as_slice() } else { b";proto=" });
+    out.extend_from_slice(client.proto.as_bytes());
 }
 
 /// Our own options for the connection to the backend. That it persists goes without saying.
@@ -268,14 +364,20 @@ mod tests {
         BackendView { prefix: b"", authority: b"backend:1", sees_itself: false };
 
     fn request(wire: &str, backend: BackendView<'_>) -> String {
+        request_from(wire, backend, Trust::None)
+    }
+
+    fn request_from(wire: &str, backend: BackendView<'_>, trust: Trust) -> String {
         let mut storage = field_storage();
         let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default()).expect(wire);
-        let client = ClientFacts { address: [127, 0, 0, 1].into(), proto: "http" };
+        let address = [127, 0, 0, 1].into();
+        let client = ClientFacts { address, proto: "http", trust, fresh_id: 0xab };
         let mut outbound = OutboundHead::default();
         outbound.fill(&head, client);
         let mut out = Vec::new();
         outbound.write_for(&mut out, backend);
-        String::from_utf8(out).expect("ASCII")
+        let id = format!("X-Request-Id: {}\r\n", "000000000000000000000000000000ab");
+        String::from_utf8(out).expect("ASCII").replacen(&id, "", 1)
     }
 
     const FORWARDING: &str = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n";
@@ -304,7 +406,7 @@ mod tests {
                 "POST / HTTP/1.1\r\nHost: h\r\nVia: 1.0 x\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
             ),
             (
-                "POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked\r\nTE: trailers;q=1, trailers\r\nConnection: te, x-a, close\r\nX-A: 1\r\nX-B: 2\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=x\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked\r\nTE: trailers;q=1, trailers\r\nConnection: te, x-a, close\r\nX-A: 1\r\nX-B: 2\r\nX-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\n\r\n",
                 "POST / HTTP/1.1\r\nHost: h\r\nX-B: 2\r\n{F}X-Forwarded-Host: h\r\nVia: 1.1 roundel\r\nTransfer-Encoding: chunked\r\nConnection: te\r\nTE: trailers\r\n\r\n",
             ),
             (
@@ -314,6 +416,58 @@ mod tests {
         ] {
             assert_eq!(request(wire, PLAIN), want.replace("{F}", FORWARDING), "{wire:?}");
         }
+    }
+
+    const CLAIMS: &str = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.1.1.1\r\n\
+         X-Forwarded-For: 2.2.2.2\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: w\r\n\
+         X-Real-IP: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-Port: 443\r\n\
+         X_Forwarded_For: 3.3.3.3\r\nX-Request-Id: r-1\r\n\r\n";
+
+    #[test]
+    fn the_claims_of_a_stranger_are_replaced() {
+        assert_eq!(
+            request(CLAIMS, PLAIN),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: r-1\r\nX-Forwarded-For: 127.0.0.1\r\n\
+             X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\nX-Real-IP: 127.0.0.1\r\n\
+             Forwarded: for=127.0.0.1;proto=http\r\nVia: 1.1 roundel\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_claims_of_a_trusted_proxy_are_kept_and_added_to() {
+        assert_eq!(
+            request_from(CLAIMS, PLAIN, Trust::Full),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: r-1\r\n\
+             X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Host: w\r\nX-Real-IP: 1.1.1.1\r\n\
+             Forwarded: for=1.1.1.1, for=127.0.0.1;proto=http\r\nX-Forwarded-Port: 443\r\n\
+             Via: 1.1 roundel\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_request_id_is_kept_only_if_it_is_well_formed() {
+        for (field, kept) in [
+            ("X-Request-Id: a-B.9_~+/=@:\r\n", true),
+            ("X-Request-Id: a b\r\n", false),
+            ("X-Request-Id: a,b\r\n", false),
+            ("X-Request-Id: \"a\"\r\n", false),
+            ("X-Request-Id:\r\n", false),
+            ("X-Request-Id: a\r\nX-Request-Id: a\r\n", false),
+            ("X_Request_Id: a\r\n", false),
+        ] {
+            let got = request(&format!("GET / HTTP/1.1\r\nHost: h\r\n{field}\r\n"), PLAIN);
+            // The made one is taken out by the harness.
+            assert_eq!(got.contains("equest"), kept, "{field:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn options_counts_its_hops() {
+        let options = "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 5\r\n\r\n";
+        assert!(request(options, PLAIN).contains("\r\nMax-Forwards: 4\r\n"));
+        let get = "GET / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 5\r\n\r\n";
+        assert!(request(get, PLAIN).contains("\r\nMax-Forwards: 5\r\n"));
     }
 
     #[test]

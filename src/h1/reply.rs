@@ -35,6 +35,8 @@ pub enum Reason {
     UnsupportedCoding,
     /// CONNECT and TRACE are not for a gateway.
     UnsupportedMethod,
+    /// Not a failure: OPTIONS was meant for whoever it reaches here.
+    HopLimit,
     /// The request head did not arrive in time.
     HeadTimeout,
     /// The request body stopped arriving.
@@ -100,7 +102,7 @@ struct Row {
     word: &'static str,
     /// The status of the answer, where one can still be given.
     status: u16,
-    /// An error type of RFC 9209 section 2.3.
+    /// An error type of RFC 9209 section 2.3; empty where there is no error.
     proxy_error: &'static str,
     sentence: &'static str,
 }
@@ -151,6 +153,7 @@ impl Reason {
             Self::UnsupportedVersion => row(505, "unsupported_version", REQUEST, "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
             Self::UnsupportedCoding => row(501, "unsupported_coding", REQUEST, "The only transfer coding known here is chunked."),
             Self::UnsupportedMethod => row(501, "unsupported_method", REQUEST, "CONNECT and TRACE are not served here."),
+            Self::HopLimit => row(200, "hop_limit", "", "OPTIONS ends here, as its Max-Forwards asks."),
             Self::HeadTimeout => row(408, "head_timeout", REQUEST, "The request head did not arrive in time."),
             Self::BodyTimeout => row(408, "body_timeout", REQUEST, "The request body stopped arriving."),
             Self::ClientClosed => row(400, "client_closed", REQUEST, "The client closed the connection before its request was complete."),
@@ -187,6 +190,7 @@ impl Reason {
 /// The reason phrases of the statuses that we give (RFC 9110 section 15, RFC 6585).
 fn phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
         408 => "Request Timeout",
         414 => "URI Too Long",
@@ -233,14 +237,16 @@ pub fn write_reply(out: &mut Vec<u8>, reason: Reason, body: ReplyBody, after: Af
     for part in [
         " ",
         phrase(row.status),
-        "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nProxy-Status: roundel; error=",
-        row.proxy_error,
-        "; details=\"",
-        row.word,
-        "\"\r\nContent-Length: ",
+        "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
     ] {
         out.extend_from_slice(part.as_bytes());
     }
+    if !row.proxy_error.is_empty() {
+        let status = ["Proxy-Status: roundel; error=", row.proxy_error, "; details=\"", row.word];
+        out.extend(status.iter().flat_map(|part| part.bytes()));
+        out.extend_from_slice(b"\"\r\n");
+    }
+    out.extend_from_slice(b"Content-Length: ");
     push_decimal(out, text.len() as u64);
     out.extend_from_slice(match after {
         AfterReply::Persist => b"\r\n\r\n".as_slice(),
@@ -290,7 +296,7 @@ mod tests {
 
     #[test]
     fn statuses_have_their_own_phrase() {
-        for status in [400, 408, 414, 431, 501, 502, 503, 504, 505] {
+        for status in [200, 400, 408, 414, 431, 501, 502, 503, 504, 505] {
             assert_ne!(phrase(status), phrase(500), "{status}");
         }
     }

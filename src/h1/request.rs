@@ -57,6 +57,10 @@ pub struct RequestHead<'a> {
     pub ours: FieldSet,
     /// Where the body ends.
     pub framing: Framing,
+    /// A well-formed `X-Request-Id`.
+    pub request_id: Option<&'a [u8]>,
+    /// How many hops OPTIONS may still go (RFC 9110 section 7.6.2), where that is limited.
+    pub max_forwards: Option<u64>,
     /// Whether the client wants the connection to go on (RFC 9112 section 9.3).
     pub persistent: bool,
     /// Whether another protocol is asked for that may be asked for through us.
@@ -146,6 +150,10 @@ struct Said<'a> {
     options: ConnectionOptions<'a>,
     host: Option<&'a [u8]>,
     hosts: usize,
+    request_id: Option<&'a [u8]>,
+    request_ids: usize,
+    /// Reads like a length: digits, and nothing that could be read in two ways.
+    hops: ContentLength,
     names_protocol: bool,
     names_trailers: bool,
     expects_continue: bool,
@@ -175,6 +183,19 @@ fn judge<'a>(
         FramingError::Ambiguous => Reason::BadFraming,
         FramingError::UnknownCoding => Reason::UnsupportedCoding,
     })?;
+    let max_forwards = match (line.method, said.hops) {
+        (b"OPTIONS", ContentLength::Octets(hops)) => Some(hops),
+        (b"OPTIONS", ContentLength::Bad) => return Err(Reason::BadField),
+        // For other methods it means nothing, and is passed on as it is.
+        _ => None,
+    };
+    if max_forwards.is_some() {
+        for (place, field) in fields.iter().enumerate() {
+            if known(field.name.as_bytes()) == Known::MaxForwards {
+                said.ours.insert(place);
+            }
+        }
+    }
     if said.options.nominates_any() {
         for (place, field) in fields.iter().enumerate() {
             if said.options.nominates(field.name.as_bytes()) {
@@ -192,6 +213,8 @@ fn judge<'a>(
         fields,
         ours: said.ours,
         framing,
+        request_id: said.request_id.filter(|id| said.request_ids == 1 && is_request_id(id)),
+        max_forwards,
         persistent: !said.options.close && (is_11 || said.options.keep_alive),
         // With a body in front, the other protocol's first octets could not be told from it.
         wants_upgrade: is_11
@@ -209,6 +232,14 @@ fn listen<'a>(fields: &'a [Field<'a>]) -> Result<Said<'a>, Reason> {
     for (place, field) in fields.iter().enumerate() {
         match known(field.name.as_bytes()) {
             Known::Other | Known::Credentials | Known::HeadOnly => continue,
+            Known::RequestId => {
+                said.request_ids += 1;
+                said.request_id = Some(field.value);
+            }
+            Known::MaxForwards => {
+                said.hops.add(field.value);
+                continue;
+            }
             Known::Host => {
                 said.hosts += 1;
                 said.host = Some(field.value);
@@ -228,11 +259,21 @@ fn listen<'a>(fields: &'a [Field<'a>]) -> Result<Said<'a>, Reason> {
             Known::Expect => {
                 said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
             }
-            Known::KeepAlive | Known::HopByHop | Known::Forwarding => {}
+            Known::KeepAlive | Known::HopByHop | Known::Forwarding(_) | Known::LookAlike => {}
         }
         said.ours.insert(place);
     }
     Ok(said)
+}
+
+/// The longest request id that is passed on.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Whether an id can go into logs and fields as it is: short, and without white space, quotes, commas
+/// and whatever else a log or a list could be split at.
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~+/=@:".contains(octet))
 }
 
 /// The protocols of an `Upgrade` field that may be asked for through us. `h2c` may not: after it the

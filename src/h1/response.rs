@@ -112,7 +112,10 @@ fn judge<'a>(
             Known::KeepAlive => keep_alive = keep_alive_timeout(field.value).or(keep_alive),
             Known::HopByHop | Known::Te | Known::Upgrade => {}
             Known::Host
-            | Known::Forwarding
+            | Known::Forwarding(_)
+            | Known::LookAlike
+            | Known::RequestId
+            | Known::MaxForwards
             | Known::Expect
             | Known::Credentials
             | Known::HeadOnly

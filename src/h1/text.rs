@@ -30,6 +30,12 @@ pub fn push_padded(out: &mut Vec<u8>, number: u64, width: u32) {
     push_decimal(out, number);
 }
 
+/// Appends a number in hexadecimal, all 32 digits of it.
+pub fn push_hexadecimal(out: &mut Vec<u8>, number: u128) {
+    let digits = number.to_be_bytes().map(|octet| [octet >> 4, octet & 15]);
+    out.extend(digits.as_flattened().iter().map(|digit| b"0123456789abcdef"[usize::from(*digit)]));
+}
+
 /// Appends an address; an IPv6 address without brackets, an IPv4-mapped one as IPv4.
 pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
@@ -96,6 +102,8 @@ mod tests {
         for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
             assert_eq!(text(|out| push_decimal(out, number)), number.to_string());
         }
+        let number = 0x0123_4567_89ab_cdef_u128;
+        assert_eq!(text(|out| push_hexadecimal(out, number)), format!("{number:032x}"));
         assert_eq!(text(|out| push_padded(out, 7, 3)), "007");
         assert_eq!(text(|out| push_padded(out, 0, 2)), "00");
         assert_eq!(text(|out| push_padded(out, 1234, 2)), "1234");

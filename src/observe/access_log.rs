@@ -64,6 +64,8 @@ pub struct Record<'a> {
     pub reuse: Reuse,
     /// Why it did not go well.
     pub reason: Option<Reason>,
+    /// The id under which the backend knows the request, if it got that far.
+    pub request_id: &'a [u8],
 }
 
 /// Appends the line of a record.
@@ -110,6 +112,8 @@ pub fn push_line(out: &mut Vec<u8>, record: &Record<'_>) {
     });
     out.push(b' ');
     out.extend_from_slice(record.reason.map_or("-", Reason::word).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(if record.request_id.is_empty() { b"-" } else { record.request_id });
     out.push(b'\n');
 }
 
@@ -231,6 +235,7 @@ mod tests {
             attempts: 1,
             reuse: Reuse::Reused,
             reason: None,
+            request_id: b"r-1",
         }
     }
 
@@ -244,7 +249,7 @@ mod tests {
     fn lines() {
         assert_eq!(
             line(&record()),
-            "2024-12-31T23:59:59.007Z 127.0.0.1:40000 \"GET /a?b\" 200 0 12 3 127.0.0.1:3001 1 reused -\n"
+            "2024-12-31T23:59:59.007Z 127.0.0.1:40000 \"GET /a?b\" 200 0 12 3 127.0.0.1:3001 1 reused - r-1\n"
         );
         let refused = Record {
             client: (std::net::Ipv6Addr::LOCALHOST, 1).into(),
@@ -255,11 +260,12 @@ mod tests {
             attempts: 0,
             reuse: Reuse::None,
             reason: Some(Reason::ClientReset),
+            request_id: b"",
             ..record()
         };
         assert_eq!(
             line(&refused),
-            "2024-12-31T23:59:59.007Z [::1]:1 \"-\" - 0 12 3 - 0 - client_reset\n"
+            "2024-12-31T23:59:59.007Z [::1]:1 \"-\" - 0 12 3 - 0 - client_reset -\n"
         );
     }
 

@@ -16,7 +16,7 @@ use crate::config::limits::READ_BYTES_START;
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
-use crate::h1::forward::ClientFacts;
+use crate::h1::forward::{ClientFacts, Trust};
 use crate::h1::reply::{Reason, ReplyBody};
 use crate::h1::request::{leading_empty_line, parse_request};
 use crate::h1::scan::HeadScan;
@@ -239,7 +239,10 @@ fn take_request<S: Sock>(
             return HeadOutcome::Refused(reason, body_for(&area[head]));
         }
     };
-    let facts = ClientFacts { address: client.address.ip(), proto: "http" };
+    let address = client.address.ip();
+    let is_trusted = ctx.trust.iter().any(|range| range.contains(address));
+    let trust = if is_trusted { Trust::Full } else { Trust::None };
+    let facts = ClientFacts { address, proto: "http", trust, fresh_id: ctx.ids.next_id() };
     exchange.open(&parsed, facts, ctx.now.instant);
     let mut body = BodyState::new(parsed.framing, Emit::Chunks);
     let mut tail = Vec::new();

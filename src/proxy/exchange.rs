@@ -75,6 +75,17 @@ pub struct Facts {
     pub connection: Wish,
     /// Whether the backend was offered another protocol.
     pub upgrade: Offer,
+    /// Whether the request goes any further.
+    pub hops: Hops,
+}
+
+/// Whether a request goes any further (RFC 9110 section 7.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hops {
+    /// It does.
+    GoOn,
+    /// The client wants the answer of whoever it reaches here.
+    EndHere,
 }
 
 /// What a client wants to happen to its connection.
@@ -227,6 +238,7 @@ impl Exchange {
                 version: Version::Http11,
                 connection: Wish::Close,
                 upgrade: Offer::None,
+                hops: Hops::GoOn,
             },
             request: RequestState::Relay(BodyState::Complete),
             kept: Kept::All(Vec::new()),
@@ -255,6 +267,7 @@ impl Exchange {
             version: head.version,
             connection: if head.persistent { Wish::Persist } else { Wish::Close },
             upgrade: if head.wants_upgrade { Offer::Made } else { Offer::None },
+            hops: if head.max_forwards == Some(0) { Hops::EndHere } else { Hops::GoOn },
         };
         self.started = now;
     }

@@ -370,6 +370,7 @@ impl<N: Net> Worker<N> {
             attempts: exchange.route.attempts,
             reuse: exchange.route.reuse,
             reason,
+            request_id: exchange.head.request_id(),
         });
     }
 
@@ -400,6 +401,7 @@ impl<N: Net> Worker<N> {
             attempts: 0,
             reuse: Reuse::None,
             reason: Some(reason),
+            request_id: b"",
         });
     }
 }

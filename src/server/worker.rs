@@ -22,7 +22,7 @@ use super::timers::Timers;
 use crate::backend::BackendId;
 use crate::backend::balance::Balancer;
 use crate::clock::{Deadline, Now};
-use crate::config::{Limits, Timeouts};
+use crate::config::{Cidr, Limits, Timeouts};
 use crate::h1::reply::Reason;
 use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
@@ -33,8 +33,9 @@ use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::observe::access_log::AccessLog;
 use crate::proxy::Context;
 use crate::proxy::client::{Client, ClientState, HeadOutcome, Input, read_head};
-use crate::proxy::exchange::{self, Exchange, Verdict};
+use crate::proxy::exchange::{self, Exchange, Hops, Verdict};
 use crate::proxy::relay_request::{Watched, watch_for_reset};
+use crate::proxy::request_id::RequestIds;
 use crate::proxy::tunnel::{self, TunnelVerdict};
 use crate::proxy::upstream::{Upstream, UpstreamState};
 
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) now: Now,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
+    pub(super) trust: Vec<Cidr>,
+    pub(super) ids: RequestIds,
     pub(super) phase: Phase,
 }
 
@@ -67,6 +70,8 @@ impl Shared {
             now: self.now,
             limits: &self.limits,
             timeouts: &self.timeouts,
+            trust: &self.trust,
+            ids: &mut self.ids,
             stopping: self.phase == Phase::Draining,
         }
     }
@@ -107,6 +112,8 @@ impl<N: Net> Worker<N> {
                 now,
                 timeouts: settings.timeouts,
                 limits: settings.limits,
+                trust: settings.trust,
+                ids: RequestIds::new(settings.seed),
                 phase: Phase::Serving,
             },
             access_log: settings.access_log,
@@ -330,8 +337,12 @@ impl<N: Net> Worker<N> {
                     String::from_utf8_lossy(exchange.head.method()),
                     String::from_utf8_lossy(exchange.head.target())
                 );
+                let hops = exchange.facts.hops;
                 client.state = ClientState::AwaitUpstream(exchange);
-                self.place(key, body)
+                match hops {
+                    Hops::GoOn => self.place(key, body),
+                    Hops::EndHere => self.give_up(key, Reason::HopLimit),
+                }
             }
         }
     }
@@ -529,6 +540,10 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much of anything there may be.
     pub limits: Limits,
+    /// Whose forwarding fields are believed.
+    pub trust: Vec<Cidr>,
+    /// A random number, or a chosen one where everything has to be repeatable.
+    pub seed: u64,
     /// Where a line per exchange goes.
     pub access_log: Option<AccessLog>,
 }
