@@ -10,6 +10,7 @@ use support::*;
 const OPTIONS: &[(&str, &str)] = &[
     ("--listen", "127.0.0.1:0"),
     ("--ca", "FILE"),
+    ("--trust", "127.0.0.1"),
     ("--head-timeout", "1s"),
     ("--body-timeout", "1s"),
     ("--idle-timeout", "1s"),

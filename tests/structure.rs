@@ -435,7 +435,7 @@ fn names_elsewhere(name: &str, text: &str) -> Vec<String> {
         let mut find = |found: &str| {
             findings.push(format!("{name}:{}: names {found}: {line}", number + 1));
         };
-        if name == "Cargo.lock" && line.starts_with("source = ") {
+        if name.ends_with("Cargo.lock") && line.starts_with("source = ") {
             if line != lock_source() {
                 find("a source of its own");
             }

@@ -173,6 +173,36 @@ fn octets_on_an_idle_connection_reach_nobody() {
     first.expect_gone();
 }
 
+/// The same where nothing shows them while the response is read: they lie behind a read that its
+/// buffer ended.
+#[test]
+fn octets_behind_a_full_read_reach_nobody() {
+    for size in [64 << 10, 128 << 10, 192 << 10, 256 << 10] {
+        let _row = row(format!("{size}"));
+        let backend = Backend::manual();
+        let roundel = Roundel::over(&[&backend], &[]);
+        let mut client = roundel.client();
+        client.send(get("/1"));
+        let mut first = backend.accept();
+        first.head();
+        let head = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let body = "x".repeat(size - head(size).len());
+        let response = head(body.len()) + &body;
+        assert!(response.len() == size);
+        // All of it is there when roundel looks.
+        roundel.signal("STOP");
+        first.send(response + &ok("poison"));
+        roundel.signal("CONT");
+        assert_eq!(client.response().body.len(), body.len());
+        client.send(get("/2"));
+        let mut second = backend.accept();
+        second.head();
+        second.send(ok("clean"));
+        assert_eq!(client.response().text(), "clean");
+        first.expect_gone();
+    }
+}
+
 #[test]
 fn a_client_does_not_notice_that_a_pooled_connection_ended() {
     for reset in [false, true] {
@@ -206,8 +236,12 @@ fn a_client_does_not_notice_that_a_pooled_connection_ended() {
 fn a_request_lost_in_the_race_for_an_idle_connection_is_sent_again_where_that_is_safe() {
     const POST: &str = "POST /2 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
     const PUT: &str = "PUT /2 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi";
+    const EMPTY_POST: &str = "POST /2 HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n";
+    const UNKNOWN: &str = "CHARGE /2 HTTP/1.1\r\nHost: a.example\r\n\r\n";
     let get = get("/2");
-    for (request, again) in [(get.as_str(), true), (PUT, true), (POST, false)] {
+    for (request, again) in
+        [(get.as_str(), true), (PUT, true), (POST, false), (EMPTY_POST, false), (UNKNOWN, false)]
+    {
         for reset in [false, true] {
             let _row = row(format!("{request:?}, reset {reset}"));
             let backend = Backend::manual();
@@ -258,6 +292,22 @@ fn a_backend_that_refuses_is_passed_over_before_the_client_sees_anything() {
     let log = roundel.access_log(6);
     assert!(log.iter().all(|line| line.rest[0] == "200"), "{log:?}");
     assert!(log.iter().any(|line| line.rest[5] == "2"), "one took two attempts: {log:?}");
+}
+
+/// However many turns it has, a backend that refused is not asked again for the same request.
+#[test]
+fn a_heavy_backend_that_refuses_is_asked_once() {
+    let refusing = ClosedPort::new();
+    let backend = Backend::named("light");
+    let heavy = format!("{},weight=100", refusing.url());
+    let roundel = Roundel::start(&["--access-log", "-", &heavy, &backend.url()]);
+    let mut client = roundel.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").text(), "light");
+    }
+    for line in roundel.access_log(10) {
+        assert!(["1", "2"].contains(&line.rest[5].as_str()), "{line:?}");
+    }
 }
 
 /// Nothing of a request has been sent when a connect is refused, so its method and its body, of

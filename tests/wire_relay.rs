@@ -206,6 +206,13 @@ const REQUESTS: &[Request] = &[
         lines: &["Content-Length: 0"],
     },
     Request {
+        name: "Connection cannot nominate credentials",
+        wire: "GET / HTTP/1.1\r\nHost: a.example\r\nCookie: a=b\r\nAuthorization: Basic eA==\r\n\
+               Connection: Cookie, Authorization\r\n\r\n",
+        start: "GET / HTTP/1.1",
+        lines: &["Cookie: a=b", "Authorization: Basic eA=="],
+    },
+    Request {
         name: "a field whose name begins like a hop-by-hop one passes",
         wire: "GET / HTTP/1.1\r\nHost: a.example\r\nConnectionX: 1\r\nTEX: 2\r\nT: 3\r\n\
                Keep-Alive-Not: 4\r\n\r\n",
@@ -244,7 +251,7 @@ fn fields_keep_their_order() {
         "GET / HTTP/1.1\r\nX-C: 1\r\nX-A: 2\r\nHost: a.example\r\nX-B: 3\r\nX-A: 4\r\n\r\n";
     let head = seen_by_backend(&roundel, &backend, request, false);
     let passed: Vec<_> =
-        head.lines().filter(|line| line.starts_with("X-") && !line.contains("Forw")).collect();
+        head.lines().filter(|line| line.starts_with("X-") && line.len() == 6).collect();
     assert_eq!(passed, ["X-C: 1", "X-A: 2", "X-B: 3", "X-A: 4"]);
 }
 

@@ -102,7 +102,7 @@ fn the_accept_queue_is_emptied_first() {
     let backend = Backend::named("ok");
     let mut roundel = Roundel::over(&[&backend], &[]);
     roundel.signal("STOP");
-    let mut clients: Vec<Wire> = (0..10).map(|_| roundel.client()).collect();
+    let mut clients: Vec<Wire> = (0..150).map(|_| roundel.client()).collect();
     for client in &mut clients {
         client.send(get("/"));
     }

@@ -125,6 +125,32 @@ fn pipelined_requests_are_answered_in_order() {
     assert!(!backend.received().iter().any(|octets| text(octets).contains("after-close")));
 }
 
+/// The next request may come in one piece with the last of a body.
+#[test]
+fn a_request_behind_a_body_is_the_next() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    for (framing, body) in
+        [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "0\r\n\r\n")]
+    {
+        let mut client = roundel.client();
+        client.send(format!("POST /1 HTTP/1.1\r\nHost: a.example\r\n{framing}\r\n\r\n"));
+        let mut upstream = backend.accept();
+        upstream.head();
+        client.send([body, &get("/2"), &get("/3")].concat());
+        upstream.expect(body);
+        upstream.send(ok("1"));
+        for n in ["2", "3"] {
+            assert!(upstream.head().starts_with(&format!("GET /{n} ")));
+            upstream.send(ok(n));
+        }
+        for n in ["1", "2", "3"] {
+            assert_eq!(client.response().text(), n);
+        }
+        upstream.close();
+    }
+}
+
 /// The second request waits until the first is answered, and reaches no backend before.
 #[test]
 fn a_pipelined_request_does_not_overtake() {
@@ -333,6 +359,27 @@ fn an_early_final_response_survives_the_reset_behind_it() {
     let response = client.response();
     assert_eq!((response.status(), response.text().as_str()), (413, "too much"));
     assert_eq!(response.field("connection"), Some("close"));
+    client.half_close();
+    client.expect_closed();
+}
+
+/// The same where octets of the body are sent before the answer is looked at.
+#[test]
+fn an_early_final_response_is_read_although_sending_failed() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send("PUT / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n");
+    let mut upstream = backend.accept();
+    upstream.head();
+    // All of this is there when roundel looks.
+    roundel.signal("STOP");
+    upstream.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo much");
+    upstream.reset();
+    client.send([b'x'; 1000]);
+    roundel.signal("CONT");
+    let response = client.response();
+    assert_eq!((response.status(), response.text().as_str()), (413, "too much"));
     client.half_close();
     client.expect_closed();
 }

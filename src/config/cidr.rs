@@ -1,4 +1,4 @@
-//! `ADDRESS[/BITS]`: a range of addresses, as in 10.0.0.0/8 or ::1.
+//! `ADDRESS[/BITS]`: a range of addresses, as in `10.0.0.0/8` or `::1`.
 
 use std::net::IpAddr;
 

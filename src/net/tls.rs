@@ -117,8 +117,19 @@ pub struct TlsStream<S> {
     connection: UnbufferedClientConnection,
     /// Received octets that are not yet a whole record.
     carry: Vec<u8>,
+    /// Whether more can come.
+    input: Input,
+}
+
+/// Whether more can come from the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Input {
+    /// It can.
+    Open,
     /// The peer has said that nothing follows.
-    peer_ended: bool,
+    Ended,
+    /// A record was broken; what came before it was given out.
+    Broken,
 }
 
 impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
@@ -156,7 +167,7 @@ impl<S: Sock> TlsStream<S> {
         let connection =
             UnbufferedClientConnection::new(client.trust.0.clone(), client.name.clone())
                 .map_err(|e| explain(&e))?;
-        let mut stream = Self { sock, connection, carry: Vec::new(), peer_ended: false };
+        let mut stream = Self { sock, connection, carry: Vec::new(), input: Input::Open };
         stream.process(0, &mut [], out, scratch).map_err(|e| explain(&e))?;
         Ok(stream)
     }
@@ -201,8 +212,10 @@ impl<S: Sock> TlsStream<S> {
         scratch: &mut TlsScratch,
     ) -> Received {
         loop {
-            if self.peer_ended {
-                return Received::Closed;
+            match self.input {
+                Input::Open => {}
+                Input::Ended => return Received::Closed,
+                Input::Broken => return Received::Broken(Broken::TlsRecord),
             }
             // Plaintext is never longer than its records, so what is read here fits there.
             let room =
@@ -213,7 +226,7 @@ impl<S: Sock> TlsStream<S> {
                 other @ (Received::Blocked | Received::Broken(_)) => return other,
             };
             let processed = self.process(filled, buf, out, scratch);
-            if self.peer_ended {
+            if self.input != Input::Open {
                 // The end came with these records; no event of the socket will tell of it again.
                 latch.set(Readiness::CLOSING);
             }
@@ -260,7 +273,9 @@ impl<S: Sock> TlsStream<S> {
                 Err(error) => {
                     // The records that broke it are gone; what is left of rustls is its alert.
                     take_alert(&mut self.connection, outgoing, out);
-                    break Err(error);
+                    self.input = Input::Broken;
+                    // What came whole before it is good, and is given out first.
+                    break if plain > 0 { Ok(true) } else { Err(error) };
                 }
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     let mut refused = None;
@@ -292,7 +307,7 @@ impl<S: Sock> TlsStream<S> {
                     Step::GoOn
                 }
                 Ok(ConnectionState::PeerClosed) => {
-                    self.peer_ended = true;
+                    self.input = Input::Ended;
                     Step::GoOn
                 }
                 Ok(ConnectionState::WriteTraffic(_)) => Step::End(Ok(true)),

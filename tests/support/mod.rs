@@ -46,7 +46,7 @@ use std::time::Duration;
 pub(crate) use self::{
     backend::{Backend, ClosedPort, NarrowPort},
     process::{LogLine, Outcome, Roundel, run, run_with_descriptors},
-    wire::{End, Message, Wire, assert_head, chunk, dechunk, text},
+    wire::{End, Message, Wire, assert_head, chunk, dechunk, is_fresh_request_id, text},
 };
 
 /// How long anything that must happen may take before the test gives up.

@@ -42,6 +42,8 @@ impl Roundel {
         if named == 0 {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        // Until it says something: only then its copies of our sockets are gone for certain.
+        let _copies = copies_of_sockets();
         let mut child = spawn(command.args(args));
         let pipe = child.stdout.take().expect("a piped stdout");
         let (stdout, _unread) = match reading {
@@ -138,6 +140,7 @@ impl Roundel {
     pub(crate) fn signal(&self, name: &str) {
         let mut command = Command::new("kill");
         command.args(["-s", name, &self.child.id().to_string()]);
+        let _copies = copies_of_sockets();
         let status = spawn(&mut command).wait().expect("kill(1)");
         assert!(status.success());
     }
@@ -178,9 +181,11 @@ pub(crate) struct LogLine {
     pub(crate) client: String,
     /// Method and target, between the quotes.
     pub(crate) request: String,
-    /// All after the quotes, split at spaces: status, octets in, octets out, milliseconds,
+    /// What is after the quotes, split at spaces: status, octets in, octets out, milliseconds,
     /// backend, attempts, reuse, reason.
     pub(crate) rest: Vec<String>,
+    /// The last word: under which id the backend knows the request.
+    pub(crate) request_id: String,
 }
 
 impl LogLine {
@@ -190,8 +195,10 @@ impl LogLine {
             let (time, rest) = line.split_once(' ')?;
             let (client, rest) = rest.split_once(" \"")?;
             let (request, rest) = rest.rsplit_once("\" ")?;
+            let (rest, request_id) = rest.rsplit_once(' ')?;
             let rest: Vec<String> = rest.split(' ').map(str::to_owned).collect();
             (rest.len() == 8).then(|| Self {
+                request_id: request_id.to_owned(),
                 time: time.to_owned(),
                 client: client.to_owned(),
                 request: request.to_owned(),
@@ -257,6 +264,7 @@ fn roundel_with_descriptors(count: u32) -> Command {
 
 #[track_caller]
 fn run_command(command: &mut Command) -> Outcome {
+    let _copies = copies_of_sockets();
     let mut child = spawn(command);
     let stdout = Lines::collect(child.stdout.take().expect("a piped stdout"));
     let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
@@ -268,7 +276,6 @@ fn run_command(command: &mut Command) -> Outcome {
 }
 
 fn spawn(command: &mut Command) -> Child {
-    let _copies = copies_of_sockets();
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
