@@ -34,7 +34,7 @@ impl<N: Net> Worker<N> {
         if self.shared.phase == Phase::Draining {
             self.finished_count += 1;
         }
-        let wish = exchange.facts.connection;
+        let wish = wish_to_end(&exchange);
         self.recycle(exchange);
         match ending.client {
             AfterResponse::Persist => self.await_next(key),
@@ -141,18 +141,13 @@ impl<N: Net> Worker<N> {
         let sent = client.link.send(out, &mut self.shared.scratch.tls);
         log::trace!("client {key}: answered {} {}", reason.status(), reason.word());
         self.log_exchange(key, &exchange, Some(reason));
-        let wish = if persists { Wish::Persist } else { Wish::Close };
-        let is_complete = exchange.request.is_complete();
+        let wish = wish_to_end(&exchange);
         self.recycle(exchange);
         if sent.is_err() {
             self.remove_client(key);
             return GoesOn::No;
         }
-        match wish {
-            Wish::Persist => self.await_next(key),
-            // A body that is still coming has to be read for a while, or our answer is lost.
-            Wish::Close => self.end_client(key, if is_complete { wish } else { Wish::Persist }),
-        }
+        if persists { self.await_next(key) } else { self.end_client(key, wish) }
     }
 
     /// Answers what is no request; the connection ends.
@@ -404,6 +399,12 @@ impl<N: Net> Worker<N> {
             request_id: b"",
         });
     }
+}
+
+/// Whether the client wants the end of its connection itself and has said all that it had to say: then
+/// nothing of it can come any more that would meet a closed socket.
+fn wish_to_end(exchange: &Exchange) -> Wish {
+    if exchange.request.is_complete() { exchange.facts.connection } else { Wish::Persist }
 }
 
 /// Whether the client finds the end of the response only by the end of the connection, so that a
