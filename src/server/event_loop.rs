@@ -17,7 +17,8 @@ use super::backends::Backend;
 use super::start_time;
 use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
-use crate::config::limits::ACCEPT_COUNT_MAX;
+use crate::config::Timeouts;
+use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
 use crate::key::{Subject, Token};
 use crate::net::listener::{Accepted, accept};
 use crate::net::resolve::{Name, Resolver, SystemLookup};
@@ -75,11 +76,13 @@ enum Stage {
 pub struct EventLoop {
     poll: Poll,
     doors: Vec<Door>,
+    /// Whose turn it was last.
+    next_door: usize,
     signals: Signals,
     resolver: Option<Resolver>,
     names_count: usize,
     worker: Worker<OsNet>,
-    timeouts: super::super::config::Timeouts,
+    timeouts: Timeouts,
     clients_count_max: usize,
     gate: Gate,
     stage: Stage,
@@ -129,6 +132,7 @@ impl EventLoop {
             worker: Worker::new(net, backends, settings, now),
             poll,
             doors,
+            next_door: 0,
             signals,
             resolver,
             names_count,
@@ -248,9 +252,12 @@ impl EventLoop {
         let mut left = count_max;
         while left > 0 && self.may_accept(now.instant) {
             self.gate = Gate::Open;
-            let Some(door) = self.doors.iter_mut().find(|door| door.somebody_waits) else {
-                return;
-            };
+            // In turn, so that a crowd at one door does not block the others.
+            self.next_door = (self.next_door + 1) % self.doors.len();
+            let door = &mut self.doors[self.next_door];
+            if !door.somebody_waits {
+                continue;
+            }
             match accept(&door.listener) {
                 Accepted::Client(sock, address) => self.worker.accept(sock, address),
                 Accepted::Nobody => door.somebody_waits = false,
@@ -272,9 +279,7 @@ impl EventLoop {
         match self.stage {
             Stage::Serving => {
                 // Who has connected before this moment may count on being served.
-                while self.gate == Gate::Open && self.may_accept(now.instant) {
-                    self.let_in(ACCEPT_COUNT_MAX, now);
-                }
+                self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
                 self.doors.clear();
                 let (clients, _) = self.worker.connections();
                 log::info!("stopping: {clients} connections are open, no more are accepted");
