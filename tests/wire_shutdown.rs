@@ -150,7 +150,9 @@ fn the_drain_timeout_cuts_what_still_runs() {
     streams.head();
     streams.expect("5\r\nhello\r\n");
     let (mut tunnels, mut peer) = in_flight_upgrade(&roundel, &backend);
+    let mut idle = roundel.client();
     roundel.signal("TERM");
+    idle.expect_closed();
     // A tunnel is no idle connection: it goes on until it is cut.
     tunnels.send("still");
     peer.expect("still");

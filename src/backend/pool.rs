@@ -57,9 +57,26 @@ impl Pool {
         self.waiters.push_back(client);
     }
 
+    /// A request waits on, before all others: it has waited longest.
+    pub fn wait_first(&mut self, client: Key) {
+        self.waiters.push_front(client);
+    }
+
     /// The request that has waited longest, which then waits no more.
     pub fn next_waiter(&mut self) -> Option<Key> {
         self.waiters.pop_front()
+    }
+
+    /// The request that has waited longest of those that this accepts; it waits no more then.
+    pub fn next_waiter_that(&mut self, accepts: impl FnMut(Key) -> bool) -> Option<Key> {
+        let mut accepts = accepts;
+        let place = self.waiters.iter().position(|waiter| accepts(*waiter))?;
+        self.waiters.remove(place)
+    }
+
+    /// Takes the connection that has been idle longest.
+    pub fn take_oldest_idle(&mut self) -> Option<Key> {
+        (!self.idle.is_empty()).then(|| self.idle.remove(0))
     }
 
     /// Forgets a request that waits no longer.

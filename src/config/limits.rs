@@ -65,6 +65,10 @@ pub const READ_BYTES_START: usize = 64 * 1024;
 /// Where the size of reads falls to when the other side refuses octets.
 pub const READ_BYTES_MIN: usize = 16 * 1024;
 
+/// How many octets of a request body are taken from the client before there is a connection to send
+/// them on.
+pub const HELD_BYTES_MAX: usize = 64 * 1024;
+
 /// How many octets one exchange may move in a turn of the loop before others get theirs.
 pub const DRIVE_BYTES_MAX: usize = 1024 * 1024;
 

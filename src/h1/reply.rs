@@ -85,14 +85,12 @@ pub enum Reason {
     UnexpectedUpgrade,
     /// The response ended before its body was complete.
     ResponseTruncated,
-    /// No backend has an address.
-    NoBackend,
-    /// We are stopping.
-    Stopping,
     /// Nothing went through the tunnel for too long.
     TunnelIdle,
     /// The exchange was still open at the end of the drain.
     DrainTimeout,
+    /// There are no descriptors left to reach a backend with.
+    OutOfDescriptors,
     /// A mistake of our own.
     Internal,
 }
@@ -178,10 +176,9 @@ impl Reason {
             Self::TooManyInterim => row(502, "too_many_interim", PROTOCOL, "The server sent too many interim responses."),
             Self::UnexpectedUpgrade => row(502, "unexpected_upgrade", "http_upgrade_failed", "The server changed the protocol unasked."),
             Self::ResponseTruncated => row(502, "response_truncated", "http_response_incomplete", "The server's response broke off."),
-            Self::NoBackend => row(503, "no_backend", "destination_unavailable", "No server is available."),
-            Self::Stopping => row(503, "stopping", "proxy_internal_response", "The proxy is stopping."),
             Self::TunnelIdle => row(504, "tunnel_idle", "connection_read_timeout", "The tunnel was idle for too long."),
             Self::DrainTimeout => row(503, "drain_timeout", "proxy_internal_response", "The proxy stopped."),
+            Self::OutOfDescriptors => row(503, "out_of_descriptors", "connection_limit_reached", "The proxy has no room for another connection."),
             Self::Internal => row(500, "internal", "proxy_internal_error", "The proxy made a mistake."),
         }
     }

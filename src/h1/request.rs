@@ -220,7 +220,7 @@ fn judge<'a>(
         wants_upgrade: is_11
             && said.options.upgrade
             && said.names_protocol
-            && framing == Framing::NoBody,
+            && matches!(framing, Framing::NoBody | Framing::Length(0)),
         takes_trailers: is_11 && said.options.te && said.names_trailers,
         expects_continue: is_11 && said.expects_continue,
     })

@@ -182,12 +182,11 @@ impl<S: Sock> Link<S> {
     }
 
     /// The error for which a connection that is being made has failed, if it has: the kernel keeps it
-    /// for the first who reads. Octets that a peer sent before it was asked for anything are lost, and
-    /// nobody is sorry for them.
+    /// for the first who reads. A peer that has ended its direction already, with or without a word,
+    /// did not take the connection either.
     pub fn connect_error(&mut self) -> Option<io::Error> {
         match self.transport.sock().read(&mut [0]) {
-            Ok(0) => Some(io::ErrorKind::ConnectionReset.into()),
-            Ok(_) => None,
+            Ok(_) => Some(io::ErrorKind::ConnectionReset.into()),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             Err(e) => Some(e),
         }
@@ -206,8 +205,11 @@ impl<S: Sock> Link<S> {
     /// Ends our direction; TLS says so inside first. What waits must have gone before.
     pub fn end(&mut self, scratch: &mut TlsScratch) {
         self.say_goodbye(scratch);
-        // A peer that is gone already needs no FIN.
-        let _ = self.transport.sock().shutdown_write();
+        // Where TLS's own end still waits to be sent, a FIN would cut it off; it will do alone. And a
+        // peer that is gone already needs neither.
+        if self.out.is_empty() {
+            let _ = self.transport.sock().shutdown_write();
+        }
     }
 
     /// Says inside TLS that nothing follows; a plain connection says that by closing.

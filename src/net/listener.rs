@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::sys::is_exhausted;
 use crate::config::limits::BACKLOG_MAX;
 
 /// Opens a listening socket. What is set on it, accepted sockets inherit: no call per connection.
@@ -25,6 +26,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
+    // Otherwise a read stops at an urgent octet, and a short read would not mean that all is read.
+    socket.set_out_of_band_inline(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG_MAX)?;
     Ok(TcpListener::from_std(socket.into()))
@@ -49,11 +52,7 @@ pub fn accept(listener: &TcpListener) -> Accepted {
     match listener.accept() {
         Ok((sock, address)) => Accepted::Client(sock, address),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Accepted::Nobody,
-        Err(e) => match e.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                Accepted::Exhausted(e)
-            }
-            _ => Accepted::Again,
-        },
+        Err(e) if is_exhausted(&e) => Accepted::Exhausted(e),
+        Err(_) => Accepted::Again,
     }
 }

@@ -96,6 +96,12 @@ unsafe fn errno_location() -> *mut libc::c_int {
     }
 }
 
+/// Whether an error says that there are no descriptors or no memory left: nobody else's fault.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
 /// Raises the soft limit of open descriptors to the hard one and says what it is then. Every client
 /// costs one descriptor, and one more while it is served.
 ///

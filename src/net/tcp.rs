@@ -54,9 +54,11 @@ impl Net for OsNet {
 
     fn connect(&mut self, address: SocketAddr, token: Token) -> io::Result<TcpStream> {
         let mut sock = TcpStream::connect(address)?;
-        // Both only tune: a connection without them still works.
+        // These two only tune: a connection without them still works.
         let _ = sock.set_nodelay(true);
         let _ = SockRef::from(&sock).set_keepalive(true);
+        // As for listeners: a short read has to mean that all is read.
+        SockRef::from(&sock).set_out_of_band_inline(true)?;
         self.register(&mut sock, token)?;
         Ok(sock)
     }

@@ -145,6 +145,9 @@ impl<S> TlsStream<S> {
     }
 }
 
+/// The most reads in a row that bring only records of TLS itself.
+const READS_WITHOUT_DATA_MAX: u32 = 64;
+
 /// What a walk over records came to.
 struct Processed {
     /// Octets of plaintext.
@@ -182,7 +185,7 @@ impl<S: Sock> TlsStream<S> {
         out: &mut Outbox,
         scratch: &mut TlsScratch,
     ) -> Result<Handshake, HandshakeError> {
-        loop {
+        for _ in 0..READS_WITHOUT_DATA_MAX {
             self.flush(latch, out).map_err(|e| broken_handshake(&e))?;
             let filled = match self.fill(READ_BYTES_MIN, latch, scratch) {
                 Received::Octets(filled) => filled,
@@ -200,6 +203,8 @@ impl<S: Sock> TlsStream<S> {
                 return Ok(Handshake::Done);
             }
         }
+        let text = "the TLS handshake does not come to an end".to_owned();
+        Err(HandshakeError { reason: Reason::TlsHandshakeFailed, text })
     }
 
     /// Reads records and leaves their content at the start of `buf`.
@@ -211,7 +216,7 @@ impl<S: Sock> TlsStream<S> {
         out: &mut Outbox,
         scratch: &mut TlsScratch,
     ) -> Received {
-        loop {
+        for _ in 0..READS_WITHOUT_DATA_MAX {
             match self.input {
                 Input::Open => {}
                 Input::Ended => return Received::Closed,
@@ -241,6 +246,8 @@ impl<S: Sock> TlsStream<S> {
                 Ok(Processed { plain, .. }) => return Received::Octets(plain),
             }
         }
+        // Records without end and no content in them: whoever sends that means no good.
+        Received::Broken(Broken::TlsRecord)
     }
 
     /// Puts what is carried and then what the socket has at the start of the incoming scratch.
@@ -280,7 +287,13 @@ impl<S: Sock> TlsStream<S> {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     let mut refused = None;
                     while let Some(record) = traffic.next_record() {
-                        let record = record?;
+                        let record = match record {
+                            Ok(record) => record,
+                            Err(error) => {
+                                refused = Some(error);
+                                break;
+                            }
+                        };
                         discard += record.discard;
                         match plain_out.get_mut(plain..plain + record.payload.len()) {
                             Some(room) => room.copy_from_slice(record.payload),
@@ -388,6 +401,11 @@ enum Step {
 
 /// Puts the alert that rustls made of an error into `out`.
 fn take_alert(connection: &mut UnbufferedClientConnection, outgoing: &mut [u8], out: &mut Outbox) {
+    // Not every error makes one. Without it rustls would go on to look at the records, which are not
+    // there, and where a fragment of a handshake message is pending it would look beyond them.
+    if !connection.wants_write() {
+        return;
+    }
     let UnbufferedStatus { state, .. } = connection.process_tls_records(&mut []);
     if let Ok(ConnectionState::EncodeTlsData(mut alert)) = state
         && let Ok(n) = alert.encode(outgoing)

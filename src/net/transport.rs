@@ -77,6 +77,9 @@ pub struct HandshakeError {
 /// Names the reason for which a connection could not be made.
 #[must_use]
 pub fn connect_reason(error: &io::Error) -> Reason {
+    if super::sys::is_exhausted(error) {
+        return Reason::OutOfDescriptors;
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reason::ConnectRefused,
         io::ErrorKind::TimedOut => Reason::ConnectTimeout,

@@ -12,7 +12,7 @@ use super::Context;
 use super::exchange::{Exchange, RequestState};
 use super::tunnel::Directions;
 use crate::clock::Deadline;
-use crate::config::limits::READ_BYTES_START;
+use crate::config::limits::{HELD_BYTES_MAX, READ_BYTES_START};
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
@@ -158,9 +158,12 @@ pub fn read_head<S: Sock>(
             Received::Broken(_) if start == end => return HeadOutcome::Closed,
             Received::Broken(_) => return HeadOutcome::Aborted(Reason::ClientReset),
             Received::Blocked => {
-                if was_empty && start < end {
+                match (was_empty, start == end) {
                     // Absolute: octets that trickle in do not move it.
-                    client.deadline.at = ctx.now.instant + ctx.timeouts.head;
+                    (true, false) => client.deadline.at = ctx.now.instant + ctx.timeouts.head,
+                    // It was the second half of an empty line.
+                    (false, true) => client.deadline.at = ctx.now.instant + ctx.timeouts.idle,
+                    (true, true) | (false, false) => {}
                 }
                 client.part = part;
                 client.part.clear();
@@ -246,7 +249,9 @@ fn take_request<S: Sock>(
     exchange.open(&parsed, facts, ctx.now.instant);
     let mut body = BodyState::new(parsed.framing, Emit::Chunks);
     let mut tail = Vec::new();
-    let Ok(walked) = body.walk(&mut area[head.end..end], &mut tail, ctx.limits) else {
+    // No more than what can be held until there is a connection; the rest stays in `part`.
+    let first = end.min(head.end + HELD_BYTES_MAX);
+    let Ok(walked) = body.walk(&mut area[head.end..first], &mut tail, ctx.limits) else {
         *spare = Some(exchange);
         return HeadOutcome::Refused(Reason::BadChunk, body_for(&area[head]));
     };

@@ -77,6 +77,17 @@ pub struct Facts {
     pub upgrade: Offer,
     /// Whether the request goes any further.
     pub hops: Hops,
+    /// What the client waits for before it sends its body.
+    pub expect: Expect,
+}
+
+/// What a client waits for before it sends its body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// A 100, or a final response.
+    Continue,
+    /// Nothing.
+    Nothing,
 }
 
 /// Whether a request goes any further (RFC 9110 section 7.6.2).
@@ -192,6 +203,17 @@ pub struct Route {
     pub reuse: Reuse,
     /// Why the last try failed.
     pub failure: Option<Reason>,
+    /// Which connections will do for the next try.
+    pub wanted: Freshness,
+}
+
+/// Which connections will do for a try.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// Every one.
+    Any,
+    /// Only one that has not served: one that had has just failed.
+    New,
 }
 
 /// How a drive ended.
@@ -239,6 +261,7 @@ impl Exchange {
                 connection: Wish::Close,
                 upgrade: Offer::None,
                 hops: Hops::GoOn,
+                expect: Expect::Nothing,
             },
             request: RequestState::Relay(BodyState::Complete),
             kept: Kept::All(Vec::new()),
@@ -250,6 +273,7 @@ impl Exchange {
                 resends: 0,
                 reuse: Reuse::None,
                 failure: None,
+                wanted: Freshness::Any,
             },
             started,
             status: None,
@@ -267,6 +291,7 @@ impl Exchange {
             version: head.version,
             connection: if head.persistent { Wish::Persist } else { Wish::Close },
             upgrade: if head.wants_upgrade { Offer::Made } else { Offer::None },
+            expect: if head.expects_continue { Expect::Continue } else { Expect::Nothing },
             hops: if head.max_forwards == Some(0) { Hops::EndHere } else { Hops::GoOn },
         };
         self.started = now;
@@ -277,6 +302,18 @@ impl Exchange {
         let mut head = std::mem::take(&mut self.head);
         head.clear(HEAD_BYTES_KEPT);
         *self = Self { head, ..Self::new(self.started) };
+    }
+
+    /// Whether the client rightly waits for the backend's word before it sends its body (RFC 9110
+    /// section 10.1.1): then it is the backend that is awaited.
+    #[must_use]
+    pub fn awaits_continue(&self) -> bool {
+        self.facts.expect == Expect::Continue
+            && self.bytes_in == 0
+            && match self.response {
+                ResponseState::AwaitHead { interim, .. } => interim == 0,
+                ResponseState::RelayBody { .. } => false,
+            }
     }
 
     /// Whether a final response head has gone to the client.
@@ -479,7 +516,10 @@ pub fn patience<S: Sock>(
 pub fn overdue<S: Sock>(client: &Client<S>, upstream: &Upstream<S>, exchange: &Exchange) -> Reason {
     if client.link.is_clogged() {
         Reason::ClientStalled
-    } else if exchange.request.is_awaited() && !upstream.link.is_clogged() {
+    } else if exchange.request.is_awaited()
+        && !upstream.link.is_clogged()
+        && !exchange.awaits_continue()
+    {
         Reason::BodyTimeout
     } else {
         Reason::ResponseTimeout

@@ -31,16 +31,29 @@ pub(super) fn relay_request<S: Sock>(
             Watched::Gone => client_failed(Reason::ClientReset),
         };
     }
-    if upstream.link.is_clogged() || !client.link.is_readable() {
+    if upstream.link.is_clogged() {
         return Flow::Still;
     }
     let Scratch { area, tls, .. } = &mut *ctx.scratch;
-    let received = client.link.read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls);
-    let end = match received {
-        Received::Octets(n) => HEADROOM_BYTES + n,
-        Received::Blocked => return Flow::Still,
-        Received::Closed => return client_failed(Reason::ClientClosed),
-        Received::Broken(_) => return client_failed(Reason::ClientReset),
+    let end = if client.part.is_empty() {
+        if client.input == Input::Ended {
+            return client_failed(Reason::ClientClosed);
+        }
+        if !client.link.is_readable() {
+            return Flow::Still;
+        }
+        match client.link.read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls) {
+            Received::Octets(n) => HEADROOM_BYTES + n,
+            Received::Blocked => return Flow::Still,
+            Received::Closed => return client_failed(Reason::ClientClosed),
+            Received::Broken(_) => return client_failed(Reason::ClientReset),
+        }
+    } else {
+        // They came with the head, or behind an earlier request.
+        let part = std::mem::take(&mut client.part);
+        let end = HEADROOM_BYTES + part.len();
+        area[HEADROOM_BYTES..end].copy_from_slice(&part);
+        end
     };
     budget.spend(end - HEADROOM_BYTES);
     let RequestState::Relay(body) = &mut exchange.request else {

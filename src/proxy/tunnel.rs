@@ -46,55 +46,30 @@ pub fn drive<S: Sock>(
     let mut budget = Budget::new();
     let mut has_moved = false;
     let verdict = loop {
-        let mut moved = false;
-        let flushed = (client.link.flush(), upstream.link.flush());
-        match flushed {
-            (Ok(a), Ok(b)) => moved |= a + b > 0,
-            (Err(_), _) => break TunnelVerdict::Broken(Reason::ClientReset),
-            (_, Err(_)) => break TunnelVerdict::Broken(Reason::UpstreamReset),
-        }
-        if !client.part.is_empty() && !upstream.link.is_clogged() {
-            let early = std::mem::take(&mut client.part);
-            exchange.bytes_in += early.len() as u64;
-            if upstream.link.send(&early, &mut ctx.scratch.tls).is_err() {
-                break TunnelVerdict::Broken(Reason::UpstreamReset);
-            }
-            moved = true;
-        }
-        if directions.up == Direction::Open && client.part.is_empty() {
-            let ended = client.input == Input::Ended;
-            match step(&mut client.link, &mut upstream.link, ended, exchange, &mut budget, ctx) {
-                Step::Still => {}
-                Step::Moved(octets) => {
-                    exchange.bytes_in += octets;
-                    moved = true;
-                }
-                Step::Ended => {
-                    directions.up = Direction::Ended;
-                    moved = true;
-                }
-                Step::SourceBroke => break TunnelVerdict::Broken(Reason::ClientReset),
-                Step::SinkBroke => break TunnelVerdict::Broken(Reason::UpstreamReset),
-            }
+        let mut moved = flush_both(client, upstream, directions);
+        if directions.up == Direction::Open {
+            let step = step_up(client, upstream, exchange, &mut budget, ctx);
+            moved |= step.note(&mut directions.up, &mut exchange.bytes_in, Side::CLIENT_TO_BACKEND);
         }
         if directions.down == Direction::Open {
-            match step(&mut upstream.link, &mut client.link, false, exchange, &mut budget, ctx) {
-                Step::Still => {}
-                Step::Moved(octets) => {
-                    exchange.bytes_out += octets;
-                    moved = true;
-                }
-                Step::Ended => {
-                    directions.down = Direction::Ended;
-                    moved = true;
-                }
-                Step::SourceBroke => break TunnelVerdict::Broken(Reason::UpstreamReset),
-                Step::SinkBroke => break TunnelVerdict::Broken(Reason::ClientReset),
-            }
+            let (source, sink) = (&mut upstream.link, &mut client.link);
+            let step = step(source, sink, exchange, &mut budget, ctx);
+            moved |=
+                step.note(&mut directions.down, &mut exchange.bytes_out, Side::BACKEND_TO_CLIENT);
         }
         has_moved |= moved;
-        if directions.up == Direction::Ended && directions.down == Direction::Ended {
-            break TunnelVerdict::Ended;
+        match (directions.up, directions.down) {
+            // A source that broke off has nothing more to say, and nobody to say anything to.
+            (Direction::SourceBroke(reason), _) | (_, Direction::SourceBroke(reason)) => {
+                break TunnelVerdict::Broken(reason);
+            }
+            (Direction::Ended, Direction::Ended) => break TunnelVerdict::Ended,
+            // A sink that takes no more may still have said something that is on its way.
+            (Direction::SinkBroke(reason), Direction::Ended | Direction::SinkBroke(_))
+            | (Direction::Ended, Direction::SinkBroke(reason)) => {
+                break TunnelVerdict::Broken(reason);
+            }
+            (Direction::Open, _) | (_, Direction::Open) => {}
         }
         if !moved {
             break TunnelVerdict::Blocked;
@@ -107,6 +82,50 @@ pub fn drive<S: Sock>(
         client.deadline.at = ctx.now.instant + ctx.timeouts.tunnel;
     }
     verdict
+}
+
+/// Sends what waits on both sides; says whether something went.
+fn flush_both<S: Sock>(
+    client: &mut Client<S>,
+    upstream: &mut Upstream<S>,
+    directions: &mut Directions,
+) -> bool {
+    let to_client = client.link.flush().unwrap_or_else(|_| {
+        directions.down = Direction::SinkBroke(Reason::ClientReset);
+        client.link.discard_unsent();
+        1
+    });
+    let to_upstream = upstream.link.flush().unwrap_or_else(|_| {
+        directions.up = Direction::SinkBroke(Reason::UpstreamReset);
+        upstream.link.discard_unsent();
+        1
+    });
+    to_client + to_upstream > 0
+}
+
+/// One step from the client: first what it sent behind its request, then what it sends now.
+fn step_up<S: Sock>(
+    client: &mut Client<S>,
+    upstream: &mut Upstream<S>,
+    exchange: &mut Exchange,
+    budget: &mut Budget,
+    ctx: &mut Context<'_>,
+) -> Step {
+    if upstream.link.is_clogged() {
+        return Step::Still;
+    }
+    if !client.part.is_empty() {
+        let early = std::mem::take(&mut client.part);
+        return match upstream.link.send(&early, &mut ctx.scratch.tls) {
+            Ok(_) => Step::Moved(early.len() as u64),
+            Err(_) => Step::SinkBroke,
+        };
+    }
+    if client.input == Input::Ended {
+        upstream.link.end(&mut ctx.scratch.tls);
+        return Step::Ended;
+    }
+    step(&mut client.link, &mut upstream.link, exchange, budget, ctx)
 }
 
 /// Which directions still carry octets.
@@ -125,6 +144,40 @@ pub enum Direction {
     Open,
     /// Its source has said its last, and its sink knows.
     Ended,
+    /// Its source broke off.
+    SourceBroke(Reason),
+    /// Its sink takes no more.
+    SinkBroke(Reason),
+}
+
+/// Whom to name when one end of a direction breaks.
+struct Side {
+    source: Reason,
+    sink: Reason,
+}
+
+impl Side {
+    const CLIENT_TO_BACKEND: Self =
+        Self { source: Reason::ClientReset, sink: Reason::UpstreamReset };
+    const BACKEND_TO_CLIENT: Self =
+        Self { source: Reason::UpstreamReset, sink: Reason::ClientReset };
+}
+
+impl Step {
+    /// Writes down what the step did; says whether it did anything.
+    fn note(self, direction: &mut Direction, octets: &mut u64, side: Side) -> bool {
+        *direction = match self {
+            Self::Still => return false,
+            Self::Moved(count) => {
+                *octets += count;
+                return true;
+            }
+            Self::Ended => Direction::Ended,
+            Self::SourceBroke => Direction::SourceBroke(side.source),
+            Self::SinkBroke => Direction::SinkBroke(side.sink),
+        };
+        true
+    }
 }
 
 impl Default for Directions {
@@ -137,7 +190,6 @@ impl Default for Directions {
 fn step<S: Sock>(
     source: &mut Link<S>,
     sink: &mut Link<S>,
-    source_ended: bool,
     exchange: &mut Exchange,
     budget: &mut Budget,
     ctx: &mut Context<'_>,
@@ -146,10 +198,6 @@ fn step<S: Sock>(
         return Step::Still;
     }
     let Scratch { area, tls, .. } = &mut *ctx.scratch;
-    if source_ended {
-        sink.end(tls);
-        return Step::Ended;
-    }
     if !source.is_readable() {
         return Step::Still;
     }

@@ -35,8 +35,8 @@ pub struct Upstream<S> {
     pub backend: BackendId,
     /// Which of the backend's addresses it goes to.
     pub address_index: usize,
-    /// How many addresses were tried before this one, in the same attempt.
-    pub addresses_tried: usize,
+    /// How many more of the backend's addresses may be tried when this one fails.
+    pub addresses_left: usize,
     /// How many exchanges it has carried.
     pub served: u32,
     /// A response head that has not arrived whole.
@@ -58,7 +58,7 @@ impl<S> Upstream<S> {
             state: UpstreamState::AwaitConnect,
             backend,
             address_index,
-            addresses_tried: 0,
+            addresses_left: 0,
             served: 0,
             part: Vec::new(),
             deadline,

@@ -28,6 +28,7 @@ pub struct Backend {
     prefix: String,
     host_field: HostField,
     condition: Condition,
+    name: NameCondition,
 }
 
 /// What is known of a backend from the last try.
@@ -37,8 +38,17 @@ enum Condition {
     Good,
     /// The last connect failed.
     Failing(Reason),
-    /// Its name has no address yet.
-    Unresolved,
+}
+
+/// What is known of a backend's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NameCondition {
+    /// It has addresses, or needs none to be asked for.
+    Resolved,
+    /// Nobody has answered yet.
+    Awaited,
+    /// The last answer was that it has none.
+    Unresolvable,
 }
 
 impl Backend {
@@ -49,7 +59,8 @@ impl Backend {
             Host::Address(address) => vec![SocketAddr::new(*address, config.port)],
             Host::Name(_) => Vec::new(),
         };
-        let condition = if addresses.is_empty() { Condition::Unresolved } else { Condition::Good };
+        let name =
+            if addresses.is_empty() { NameCondition::Awaited } else { NameCondition::Resolved };
         Self {
             label: config.label(),
             security,
@@ -59,7 +70,8 @@ impl Backend {
             authority: config.authority(),
             prefix: config.prefix.clone(),
             host_field: config.host_field,
-            condition,
+            condition: Condition::Good,
+            name,
         }
     }
 
@@ -69,14 +81,22 @@ impl Backend {
         !self.addresses.is_empty()
     }
 
-    /// The address to try after so many others failed in the same attempt, beginning with the one
-    /// that worked last; with its place.
+    /// The place of the address that worked last.
     #[must_use]
-    pub fn address(&self, tried: usize) -> Option<(usize, SocketAddr)> {
-        if tried >= self.addresses.len() {
-            return None;
-        }
-        let index = (self.preferred + tried) % self.addresses.len();
+    pub fn preferred_address(&self) -> usize {
+        self.preferred
+    }
+
+    /// How many addresses there are.
+    #[must_use]
+    pub fn addresses_count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The address at a place, counted round; with its true place.
+    #[must_use]
+    pub fn address(&self, place: usize) -> Option<(usize, SocketAddr)> {
+        let index = place.checked_rem(self.addresses.len())?;
         Some((index, self.addresses[index]))
     }
 
@@ -107,28 +127,34 @@ impl Backend {
         }
     }
 
+    /// Its name could not be resolved. Told once: the resolver tries for as long as it takes.
+    fn note_unresolved(&mut self, text: &str) {
+        let label = &self.label;
+        match (self.addresses.is_empty(), self.name) {
+            (_, NameCondition::Unresolvable) => {}
+            (true, _) => {
+                log::warn!("backend {label} is down: its name cannot be resolved ({text})");
+            }
+            (false, _) => {
+                log::warn!(
+                    "backend {label} keeps its addresses: its name cannot be resolved ({text})"
+                );
+            }
+        }
+        self.name = NameCondition::Unresolvable;
+    }
+
     /// Its name was resolved, or could not be.
     pub fn note_addresses(&mut self, outcome: Result<Vec<SocketAddr>, String>) {
         match outcome {
             Ok(addresses) => {
-                if self.condition == Condition::Unresolved {
-                    self.condition = Condition::Good;
-                }
+                self.name = NameCondition::Resolved;
                 let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 log::info!("backend {} is at {}", self.label, words.join(", "));
                 self.addresses = addresses;
                 self.preferred = 0;
             }
-            Err(text) if self.addresses.is_empty() => {
-                let label = &self.label;
-                log::warn!("backend {label} is down: its name cannot be resolved ({text})");
-            }
-            Err(text) => {
-                let label = &self.label;
-                log::warn!(
-                    "backend {label} keeps its addresses: its name cannot be resolved ({text})"
-                );
-            }
+            Err(text) => self.note_unresolved(&text),
         }
     }
 }

@@ -91,7 +91,12 @@ fn serve(mut poll: Poll, listeners: &[TcpListener]) -> io::Result<()> {
         for event in &events {
             let Token(token) = event.token();
             if let Some(listener) = listeners.get(token) {
-                while let Accepted::Client(mut sock, _) = accept(listener) {
+                loop {
+                    let mut sock = match accept(listener) {
+                        Accepted::Client(sock, _) => sock,
+                        Accepted::Again => continue,
+                        Accepted::Nobody | Accepted::Exhausted(_) => break,
+                    };
                     poll.registry().register(&mut sock, Token(next), INTEREST)?;
                     let visit = Visit {
                         link: Link::plain(sock),

@@ -15,26 +15,17 @@ use crate::backend::BackendId;
 use crate::clock::Deadline;
 use crate::h1::reply::Reason;
 use crate::key::{Key, Subject, Token};
-use crate::net::Net;
-use crate::net::link::Link;
+use crate::net::link::{Link, Received};
 use crate::net::transport::connect_reason;
+use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::observe::access_log::Reuse;
 use crate::proxy::client::ClientState;
-use crate::proxy::exchange::{self, BackendPromise, Exchange};
+use crate::proxy::exchange::{self, BackendPromise, Exchange, Freshness};
 use crate::proxy::upstream::{Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
 /// much earlier, so that the two do not meet.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
-
-/// Whether a connection that has served may be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Freshness {
-    /// It may.
-    Any,
-    /// It may not: one has just failed.
-    New,
-}
 
 impl<N: Net> Worker<N> {
     /// Finds a backend for a request that has none. `body` is where in the scratch area octets of
@@ -51,7 +42,7 @@ impl<N: Net> Worker<N> {
         };
         exchange.route.tried = tried;
         match next {
-            Some(backend) => self.place_on(key, backend, Freshness::Any, body),
+            Some(backend) => self.place_on(key, backend, body),
             None => {
                 let reason = exchange.route.failure.unwrap_or(Reason::NameUnresolved);
                 self.give_up(key, reason)
@@ -64,7 +55,6 @@ impl<N: Net> Worker<N> {
         &mut self,
         key: Key,
         backend: BackendId,
-        freshness: Freshness,
         mut body: Range<usize>,
     ) -> GoesOn {
         let Some(exchange) = self.waiting(key) else {
@@ -72,7 +62,8 @@ impl<N: Net> Worker<N> {
         };
         exchange.route.backend = Some(backend);
         exchange.route.attempts += 1;
-        if freshness == Freshness::Any {
+        let is_first_try = exchange.route.attempts == 1;
+        if exchange.route.wanted == Freshness::Any {
             while let Some(upstream) = self.backends[backend.0].pool.take_idle() {
                 if self.attach(key, upstream, body, Reuse::Reused) {
                     return GoesOn::Yes;
@@ -86,7 +77,8 @@ impl<N: Net> Worker<N> {
             return GoesOn::No;
         };
         exchange.hold(&held);
-        if let Some(client) = self.clients.get_mut(key) {
+        // One deadline for all tries together.
+        if is_first_try && let Some(client) = self.clients.get_mut(key) {
             client.deadline.at = self.shared.now.instant + self.shared.timeouts.silence;
         }
         self.backends[backend.0].pool.wait(key);
@@ -95,34 +87,50 @@ impl<N: Net> Worker<N> {
     }
 
     /// Starts connects until there is one for each request that waits.
-    fn connect_for_waiters(&mut self, backend: BackendId) {
+    pub(super) fn connect_for_waiters(&mut self, backend: BackendId) {
         while self.backends[backend.0].pool.wants_connect() {
-            self.connect(backend, 0);
+            let first = self.backends[backend.0].preferred_address();
+            let count = self.backends[backend.0].addresses_count();
+            self.connect(backend, first, count);
         }
     }
 
-    /// Starts one connect, to the address after so many others that failed. When that fails at once,
-    /// a waiter has gone on to another backend when this returns.
-    fn connect(&mut self, backend: BackendId, addresses_tried: usize) {
+    /// Starts one connect, to the address at this place or, where that fails at once, to one of those
+    /// behind it, `count` in all. When all do, a waiter has gone on to another backend when this
+    /// returns.
+    fn connect(&mut self, backend: BackendId, first: usize, count: usize) {
         self.backends[backend.0].pool.connect_started();
-        if let Err((reason, text)) = self.try_connect(backend, addresses_tried) {
-            self.backends[backend.0].pool.connect_ended();
-            self.backends[backend.0].note_failure(reason, &text);
-            self.move_waiter(backend, reason);
+        let mut failure = (Reason::NameUnresolved, "it has no address".to_owned());
+        for place in 0..count {
+            match self.try_connect(backend, first + place, count - place - 1) {
+                Ok(()) => return,
+                Err((Reason::OutOfDescriptors, _)) if self.close_oldest_idle() => {
+                    match self.try_connect(backend, first + place, count - place - 1) {
+                        Ok(()) => return,
+                        Err(again) => failure = again,
+                    }
+                }
+                Err(error) => failure = error,
+            }
         }
+        let (reason, text) = failure;
+        self.backends[backend.0].pool.connect_ended();
+        self.backends[backend.0].note_failure(reason, &text);
+        self.move_waiter(backend, reason);
     }
 
     fn try_connect(
         &mut self,
         id: BackendId,
-        addresses_tried: usize,
+        place: usize,
+        addresses_left: usize,
     ) -> Result<(), (Reason, String)> {
         let backend = &self.backends[id.0];
-        let Some((address_index, address)) = backend.address(addresses_tried) else {
+        let Some((address_index, address)) = backend.address(place) else {
             return Err((Reason::NameUnresolved, "it has no address".into()));
         };
         let Some(key) = self.upstreams.vacant_key() else {
-            return Err((Reason::Internal, "there are too many connections".into()));
+            return Err((Reason::OutOfDescriptors, "there are too many connections".into()));
         };
         let subject = Subject::Upstream(key);
         let sock = self
@@ -132,12 +140,21 @@ impl<N: Net> Worker<N> {
         let link = Link::begin(sock, &backend.security, &mut self.shared.scratch.tls)
             .map_err(|failure| (failure.reason, failure.text))?;
         log::trace!("upstream {key}: connecting to {} at {address}", backend.label);
-        let mut deadline = Deadline::new(self.shared.now.instant + self.shared.timeouts.connect);
+        // All addresses of a backend share the time that it has.
+        let shares = u32::try_from(backend.addresses_count()).unwrap_or(u32::MAX).max(1);
+        let share = self.shared.timeouts.connect / shares;
+        let mut deadline = Deadline::new(self.shared.now.instant + share);
         self.timers.watch(&mut deadline, subject);
         let mut upstream = Upstream::connecting(link, id, address_index, deadline);
-        upstream.addresses_tried = addresses_tried;
+        upstream.addresses_left = addresses_left;
         self.upstreams.insert(upstream);
         Ok(())
+    }
+
+    /// Makes room for a connection that is needed at the cost of one that is not.
+    fn close_oldest_idle(&mut self) -> bool {
+        let oldest = self.backends.iter_mut().find_map(|backend| backend.pool.take_oldest_idle());
+        oldest.map(|key| self.close_upstream(key)).is_some()
     }
 
     /// A connect is over and the connection is usable: the oldest waiter gets it.
@@ -147,6 +164,13 @@ impl<N: Net> Worker<N> {
         };
         let backend = &mut self.backends[upstream.backend.0];
         log::trace!("upstream {key}: connected to {}", backend.label);
+        if upstream.link.is_readable() && !is_silent(&mut upstream.link, &mut self.shared.scratch) {
+            return self.connect_failed(
+                key,
+                Reason::UpstreamClosed,
+                "it sent something before it was asked, or closed at once",
+            );
+        }
         backend.pool.connect_ended();
         backend.note_success(upstream.address_index);
         self.offer(key, Reuse::New, None);
@@ -161,9 +185,8 @@ impl<N: Net> Worker<N> {
         let id = upstream.backend;
         let backend = &mut self.backends[id.0];
         backend.pool.connect_ended();
-        let next = upstream.addresses_tried + 1;
-        if backend.address(next).is_some() && backend.pool.wants_connect() {
-            return self.connect(id, next);
+        if upstream.addresses_left > 0 && backend.pool.wants_connect() {
+            return self.connect(id, upstream.address_index + 1, upstream.addresses_left);
         }
         backend.note_failure(reason, text);
         if backend.pool.wants_connect() {
@@ -187,20 +210,25 @@ impl<N: Net> Worker<N> {
 
     /// A connection is free: the oldest waiter gets it, or it rests in the pool.
     pub(super) fn offer(&mut self, key: Key, reuse: Reuse, keep_alive: Option<Duration>) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
         upstream.state = UpstreamState::Idle;
-        while let Some(client) = self.backends[id.0].pool.next_waiter() {
-            if self.waiting(client).is_none() {
-                continue;
+        let clients = &self.clients;
+        let next = self.backends[id.0].pool.next_waiter_that(|waiter| {
+            let state = clients.get(waiter).map(|client| &client.state);
+            match state {
+                Some(ClientState::AwaitUpstream(exchange)) => {
+                    reuse == Reuse::New || exchange.route.wanted == Freshness::Any
+                }
+                _ => false,
             }
+        });
+        if let Some(client) = next {
             if self.attach(client, key, 0..0, reuse) {
                 self.watch_client(client);
                 self.queue_client(client);
             } else {
-                self.retry_elsewhere(client, id);
+                self.retry_elsewhere(client, id, reuse);
             }
             return;
         }
@@ -210,13 +238,18 @@ impl<N: Net> Worker<N> {
         self.rest(key, keep_alive);
     }
 
-    /// The connection broke before anything could be sent on it.
-    fn retry_elsewhere(&mut self, client: Key, id: BackendId) {
-        if let Some(exchange) = self.waiting(client) {
-            exchange.route.tried.push(id);
-            exchange.route.failure = Some(Reason::UpstreamReset);
-            exchange.route.backend = None;
-            self.queue_client(client);
+    /// The connection broke before anything could be sent on it. That a fresh one did is news of the
+    /// backend, and the request goes on to another; one that had rested was only too old.
+    fn retry_elsewhere(&mut self, client: Key, id: BackendId, reuse: Reuse) {
+        let Some(exchange) = self.waiting(client) else { return };
+        match reuse {
+            Reuse::Reused | Reuse::None => self.backends[id.0].pool.wait_first(client),
+            Reuse::New => {
+                exchange.route.tried.push(id);
+                exchange.route.failure = Some(Reason::UpstreamReset);
+                exchange.route.backend = None;
+                self.queue_client(client);
+            }
         }
         self.connect_for_waiters(id);
     }
@@ -337,4 +370,11 @@ impl<N: Net> Worker<N> {
             self.backends[id].pool.remove_waiter(key);
         }
     }
+}
+
+/// Whether a connection that was not asked anything has nothing to say. TLS may have had something to
+/// say to itself.
+pub(super) fn is_silent<S: Sock>(link: &mut Link<S>, scratch: &mut Scratch) -> bool {
+    let Scratch { area, tls, .. } = scratch;
+    link.read(&mut area[HEADROOM_BYTES..], 1, tls) == Received::Blocked
 }

@@ -72,7 +72,11 @@ impl<N: Net> Worker<N> {
                 }
                 ClientState::AwaitHead(_)
                 | ClientState::AwaitFlush
-                | ClientState::AwaitClose { .. } => self.remove_client(key),
+                | ClientState::AwaitClose { .. } => {
+                    // The exchange is over for us, but not for a client that has not got all of it.
+                    count += u64::from(client.link.is_clogged());
+                    self.remove_client(key);
+                }
             }
         }
         self.end_turn();

@@ -181,7 +181,10 @@ impl EventLoop {
             self.turn(&events, clock::now());
         }
         if let Some(log) = self.worker.take_access_log() {
-            log.close();
+            self.lost_lines += log.close();
+            if self.lost_lines > 0 {
+                log::warn!("{} lines of the access log were lost", self.lost_lines);
+            }
         }
         Ok(())
     }

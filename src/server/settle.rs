@@ -6,7 +6,6 @@
 //! Invariants: an exchange is logged exactly once; after an answer to a message that we could not
 //! frame the connection ends; what could look complete and is not ends with a reset.
 
-use super::dispatch::Freshness;
 use super::worker::{GoesOn, Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;
@@ -16,7 +15,7 @@ use crate::key::Key;
 use crate::net::Net;
 use crate::observe::access_log::{Record, Reuse};
 use crate::proxy::client::{ClientState, HeadProgress, body_for};
-use crate::proxy::exchange::{self, Ending, Exchange, Failure, ResponseState, Wish};
+use crate::proxy::exchange::{self, Ending, Exchange, Failure, Freshness, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
 
 impl<N: Net> Worker<N> {
@@ -79,8 +78,9 @@ impl<N: Net> Worker<N> {
                 match (decision, backend) {
                     (Decision::Resend, Some(backend)) => {
                         exchange.route.resends += 1;
+                        exchange.route.wanted = Freshness::New;
                         client.state = ClientState::AwaitUpstream(exchange);
-                        self.place_on(key, backend, Freshness::New, 0..0)
+                        self.place_on(key, backend, 0..0)
                     }
                     (Decision::Resend | Decision::GiveUp, _) => {
                         client.state = ClientState::AwaitUpstream(exchange);
@@ -338,7 +338,11 @@ impl<N: Net> Worker<N> {
 
     /// Closes a client's connection now.
     pub(super) fn remove_client(&mut self, key: Key) {
-        if self.clients.remove(key).is_some() {
+        if let Some(mut client) = self.clients.remove(key) {
+            if client.link.is_clogged() {
+                // What it got is not all: it must not look like the end.
+                client.link.reset_on_close();
+            }
             log::trace!("client {key}: gone");
         }
         self.clients.shrink();

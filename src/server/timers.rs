@@ -44,6 +44,12 @@ impl Timers {
         Some((Token(token).into(), at))
     }
 
+    /// Forgets the entries for which this answers `false`.
+    pub fn retain(&mut self, mut is_live: impl FnMut(Subject, Instant) -> bool) {
+        self.heap.retain(|Reverse((at, token))| is_live(Token(*token).into(), *at));
+        self.heap.shrink_to(self.heap.len() * 2);
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -42,6 +42,14 @@ use crate::proxy::upstream::{Upstream, UpstreamState};
 /// How many exchanges are put aside to be used again, so that a request costs no allocation.
 const SPARE_EXCHANGES_COUNT_MAX: usize = 1024;
 
+/// How many entries the timers may have for each connection, and besides.
+const STALE_TIMERS_SHARE_MAX: usize = 4;
+const STALE_TIMERS_COUNT_MAX: usize = 1024;
+
+/// How many states a client may go through in a turn of the loop before others get their turn: one
+/// that pipelines requests which we answer ourselves could go on for long.
+const STEPS_COUNT_MAX: u32 = 16;
+
 /// Whether the worker takes on new work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -224,9 +232,26 @@ impl<N: Net> Worker<N> {
 
     /// The turn is over: hands the access log on.
     pub fn end_turn(&mut self) {
+        let connections = self.clients.len() + self.upstreams.len();
+        if self.timers.len() > STALE_TIMERS_SHARE_MAX * connections + STALE_TIMERS_COUNT_MAX {
+            self.forget_stale_timers();
+        }
         if let Some(log) = &mut self.access_log {
             log.flush();
         }
+    }
+
+    /// Short connections leave an entry behind each, until their first deadline would have been.
+    fn forget_stale_timers(&mut self) {
+        let (clients, upstreams) = (&self.clients, &self.upstreams);
+        self.timers.retain(|subject, at| {
+            let queued = match subject {
+                Subject::Client(key) => clients.get(key).map(|client| client.deadline.queued),
+                Subject::Upstream(key) => upstreams.get(key).map(|up| up.deadline.queued),
+                Subject::Listener(_) | Subject::Process(_) => None,
+            };
+            queued == Some(Some(at))
+        });
     }
 
     /// The access log, to be closed.
@@ -276,7 +301,11 @@ impl<N: Net> Worker<N> {
 
     /// Does for a client what can be done now.
     fn drive_client(&mut self, key: Key) {
-        loop {
+        for step in 0.. {
+            if step == STEPS_COUNT_MAX {
+                self.queue_client(key);
+                break;
+            }
             let Some(client) = self.clients.get_mut(key) else {
                 return;
             };
@@ -309,7 +338,11 @@ impl<N: Net> Worker<N> {
                 return GoesOn::No;
             }
             Ok(0) => {}
-            Ok(_) => client.deadline.at = self.shared.now.instant + self.shared.timeouts.idle,
+            Ok(_) => {
+                let timeouts = &self.shared.timeouts;
+                let patience = if client.part.is_empty() { timeouts.idle } else { timeouts.head };
+                client.deadline.at = self.shared.now.instant + patience;
+            }
         }
         if client.link.is_clogged() {
             return GoesOn::No;
@@ -319,7 +352,12 @@ impl<N: Net> Worker<N> {
         let outcome = read_head(client, &mut spare, &mut ctx);
         self.spare.extend(spare);
         match outcome {
-            HeadOutcome::Blocked => GoesOn::No,
+            HeadOutcome::Blocked => {
+                if client.part.is_empty() && self.shared.phase == Phase::Draining {
+                    self.remove_client(key);
+                }
+                GoesOn::No
+            }
             HeadOutcome::Closed => {
                 log::trace!("client {key}: closed");
                 self.remove_client(key);
@@ -349,9 +387,11 @@ impl<N: Net> Worker<N> {
 
     /// A request waits for a connection. All that the client can do is go away.
     fn drive_waiting(&mut self, key: Key) -> GoesOn {
-        let Some(client) = self.clients.get_mut(key) else {
+        // Octets of a body are not read before there is somewhere to send them.
+        if self.waiting(key).is_none_or(|exchange| exchange.request.is_awaited()) {
             return GoesOn::No;
-        };
+        }
+        let Some(client) = self.clients.get_mut(key) else { return GoesOn::No };
         let mut ctx = self.shared.context();
         match watch_for_reset(client, &mut ctx) {
             Watched::StillThere => GoesOn::No,

@@ -225,15 +225,19 @@ impl Wire {
         self.capacity.saturating_sub(self.flight.len() + self.arrived.len())
     }
 
+    pub(crate) fn peer_may_send(&self) -> bool {
+        self.peer_end == End::Open && !self.peer_closed
+    }
+
     pub(crate) fn peer_send(&mut self, octets: &[u8]) {
         debug_assert!(self.peer_end == End::Open, "the peer has ended its direction");
         say(|| format!("{} sends {}", self.peer, excerpt(octets)));
         self.flight.push(octets);
     }
 
-    /// What is sent next comes together with what was sent last.
-    pub(crate) fn glue(&mut self) {
-        self.glued_at = Some(self.delivered + self.flight.len() as u64);
+    /// The last so many octets that were sent come together with the one in front of them.
+    pub(crate) fn glue(&mut self, behind: usize) {
+        self.glued_at = Some(self.delivered + (self.flight.len().saturating_sub(behind)) as u64);
     }
 
     /// How many octets the peer's program could read now.

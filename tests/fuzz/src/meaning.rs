@@ -7,13 +7,12 @@ use hyper::HeaderMap;
 use crate::strict_reader::Field;
 
 /// Fields that roundel writes itself, in requests.
-const WRITTEN_IN_REQUESTS: &[&str] = &[
-    "host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "expect",
-];
+const WRITTEN_IN_REQUESTS: &[&str] = &["expect", "host", "max-forwards", "via"];
 
-/// Fields for one connection only, which go no further than to whoever reads them.
+/// Fields for one connection only, framing included: they go no further than to whoever reads them.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
+    "content-length",
     "keep-alive",
     "proxy-connection",
     "proxy-authenticate",
@@ -22,7 +21,6 @@ const HOP_BY_HOP: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "content-length",
 ];
 
 /// What says who asked. Only roundel may say it; `_` for `-` is no way around that.
@@ -38,7 +36,7 @@ const FORWARDING: &[&str] = &[
 ];
 
 /// What `Connection` cannot nominate away.
-const PROTECTED: &[&str] = &["authorization", "cookie"];
+const PROTECTED: &[&str] = &["authorization", "cookie", "host"];
 
 /// Whether roundel alone says this field, in whatever spelling.
 #[must_use]
@@ -63,8 +61,17 @@ pub enum Direction {
     Response,
 }
 
+/// Whether whoever passes a message on writes this field itself, or not at all.
+fn is_ours(name: &[u8], direction: Direction) -> bool {
+    is_one_of(name, HOP_BY_HOP)
+        || match direction {
+            Direction::Request => is_one_of(name, WRITTEN_IN_REQUESTS) || is_forwarding(name),
+            Direction::Response => false,
+        }
+}
+
 /// The fields of a received message that have to arrive at the other end, in order.
-pub fn opaque<'a>(
+pub fn to_pass_on<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     direction: Direction,
 ) -> Vec<Field> {
@@ -74,22 +81,18 @@ pub fn opaque<'a>(
         .flat_map(|(_, value)| value.split(|octet| *octet == b','))
         .map(|option| option.trim_ascii().to_ascii_lowercase())
         .collect();
+    let is_protected = |name: &[u8]| is_one_of(name, PROTECTED) || is_forwarding(name);
     fields
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec()))
-        .filter(|(name, _)| {
-            let is_ours = match direction {
-                Direction::Request => {
-                    is_one_of(name, WRITTEN_IN_REQUESTS) || is_forwarding(name) || name == b"via"
-                }
-                Direction::Response => false,
-            };
-            let is_protected = is_one_of(name, PROTECTED)
-                || is_forwarding(name)
-                || (direction == Direction::Response && name == b"host");
-            let is_dropped = nominated.contains(name) && !is_protected;
-            !is_ours && !is_dropped && !is_one_of(name, HOP_BY_HOP)
-        })
+        .filter(|(name, _)| !is_ours(name, direction))
+        .filter(|(name, _)| !nominated.contains(name) || is_protected(name))
         .collect()
+}
+
+/// The fields of a message that was passed on which the other end had sent, in order.
+#[must_use]
+pub fn passed_on(fields: &[Field], direction: Direction) -> Vec<Field> {
+    fields.iter().filter(|(name, _)| !is_ours(name, direction)).cloned().collect()
 }
 
 /// The same fields as hyper has them, ready to be compared with a [`HeaderMap`] through [`sorted`].

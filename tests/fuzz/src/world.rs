@@ -328,6 +328,8 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let settings = Settings {
         timeouts: Timeouts::default(),
         limits: Limits::default(),
+        trust: Vec::new(),
+        seed: 1,
         access_log: None,
     };
     let mut worker = Worker::new(SimNet::default(), backends.into(), settings, now);

@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use libfuzzer_sys::fuzz_target;
 use roundel::config::Limits;
 use roundel::h1::fields::field_storage;
-use roundel::h1::forward::{BackendView, ClientFacts, OutboundHead};
+use roundel::h1::forward::{BackendView, ClientFacts, OutboundHead, Trust};
 use roundel::h1::framing::Framing;
 use roundel::h1::reply::Reason;
 use roundel::h1::request::{RequestHead, leading_empty_line, parse_request};
 use roundel::h1::scan::{BareLf, HeadScan};
 use roundel::h1::target::Target;
-use roundel_fuzz::meaning::{self, Direction, opaque, sorted};
+use roundel_fuzz::meaning::{self, Direction, passed_on, sorted, to_pass_on};
 use roundel_fuzz::memory::peak_bytes_during;
 use roundel_fuzz::split::{Split, ends, splits_of};
 use roundel_fuzz::{hyper_reader, show, strict_reader};
@@ -42,14 +42,16 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(other, first, "{}", show(input));
     }
     let Ok(Some((start, end))) = first else { return };
-    let ((), peak) = peak_bytes_during(|| {
-        let _ = forward(&input[start..end], &limits, |_, _| ());
-    });
-    assert!(peak <= MEMORY_BYTES_MAX, "{peak} octets for {}", show(input));
-    let _ = forward(&input[start..end], &limits, |head, written| {
-        check_written(head, written);
-        check_received(head, &input[..end]);
-    });
+    for trust in [Trust::None, Trust::Full] {
+        let ((), peak) = peak_bytes_during(|| {
+            let _ = forward(&input[start..end], trust, &limits, |_, _| ());
+        });
+        assert!(peak <= MEMORY_BYTES_MAX, "{peak} octets for {}", show(input));
+        let _ = forward(&input[start..end], trust, &limits, |head, written| {
+            check_written(head, written, trust);
+            check_received(head, &input[..end]);
+        });
+    }
 });
 
 /// Finds the head as a connection does: where it begins and ends.
@@ -71,13 +73,14 @@ fn scan(input: &[u8], split: Split) -> Result<Option<(usize, usize)>, BareLf> {
 /// Reads a head and writes it for a backend.
 fn forward(
     octets: &[u8],
+    trust: Trust,
     limits: &Limits,
     check: impl Fn(&RequestHead<'_>, &[u8]),
 ) -> Result<(), Reason> {
     let mut storage = field_storage();
     let head = parse_request(octets, &mut storage, limits)?;
     let mut outbound = OutboundHead::default();
-    outbound.fill(&head, ClientFacts { address: CLIENT, proto: "http" });
+    outbound.fill(&head, ClientFacts { address: CLIENT, proto: "http", trust, fresh_id: 1 });
     let (prefix, authority) = (PREFIX.as_bytes(), AUTHORITY.as_bytes());
     let mut written = Vec::new();
     outbound.write_for(&mut written, BackendView { prefix, authority, sees_itself: false });
@@ -118,7 +121,7 @@ fn path_of(head: &RequestHead<'_>) -> String {
 }
 
 /// What goes on is what was understood.
-fn check_written(head: &RequestHead<'_>, written: &[u8]) {
+fn check_written(head: &RequestHead<'_>, written: &[u8], trust: Trust) {
     let shown = show(written);
     let Some(body) = body_of(head.framing) else {
         let message = strict_reader::read_request(written).expect(&shown).expect(&shown);
@@ -138,14 +141,17 @@ fn check_written(head: &RequestHead<'_>, written: &[u8]) {
     let host = head.host.unwrap_or(AUTHORITY.as_bytes());
     assert_eq!(message.only("host"), Ok(host), "{shown}");
     let address = CLIENT.to_string();
-    assert_eq!(message.only("x-forwarded-for"), Ok(address.as_bytes()), "{shown}");
+    let said = message.only("x-forwarded-for").expect(&shown);
+    match trust {
+        Trust::None => assert_eq!(said, address.as_bytes(), "{shown}"),
+        Trust::Full => assert!(said.ends_with(address.as_bytes()), "{shown}"),
+    }
+    assert!(message.only("x-request-id").is_ok_and(|id| !id.is_empty()), "{shown}");
+    let via = message.values("via").last();
+    assert!(via.is_some_and(|via| via.ends_with(b" roundel")), "{shown}");
     let came = head.fields.iter().map(|field| (field.name.as_bytes(), field.value));
-    let went = message.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-    assert_eq!(
-        opaque(went, Direction::Request),
-        opaque(came, Direction::Request),
-        "{shown}"
-    );
+    let want = to_pass_on(came, Direction::Request);
+    assert_eq!(passed_on(&message.fields, Direction::Request), want, "{shown}");
 
     let seen = hyper_reader::read_requests(&wire);
     let [first, second] = seen.as_slice() else { panic!("hyper: {seen:?}, {shown}") };
@@ -155,13 +161,13 @@ fn check_written(head: &RequestHead<'_>, written: &[u8]) {
     assert_eq!(second.start[1], "/next", "{shown}");
 }
 
-/// What came is understood by others as it was understood here.
+/// What came is understood by others as it was understood here, or refused by them.
 fn check_received(head: &RequestHead<'_>, received: &[u8]) {
     let Some(body) = body_of(head.framing) else { return };
     let shown = show(received);
     let wire = [received, &body, NEXT].concat();
     let seen = hyper_reader::read_requests(&wire);
-    let Some(first) = seen.first() else { panic!("hyper reads nothing: {shown}") };
+    let Some(first) = seen.first() else { return };
     assert_eq!(first.start[0].as_bytes(), head.method_text, "{shown}");
     // An absolute target without a path is `/` for hyper, also with OPTIONS.
     let path = path_of(head);
