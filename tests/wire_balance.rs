@@ -344,10 +344,12 @@ fn when_all_refuse_the_client_is_told() {
     }
     let reply = client.get("/");
     let length = format!("Content-Length: {}", reply.body.len());
+    let date = format!("Date: {}", reply.field("date").unwrap_or_default());
     assert_head(
         &reply.head,
         "HTTP/1.1 502 Bad Gateway",
         &[
+            &date,
             "Content-Type: text/plain; charset=utf-8",
             "Cache-Control: no-store",
             "Proxy-Status: roundel; error=connection_refused; details=\"connect_refused\"",

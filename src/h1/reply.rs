@@ -6,7 +6,7 @@
 //!
 //! Next: `proxy::client` sends these octets.
 
-use super::text::push_decimal;
+use super::text::{push_decimal, push_http_date};
 
 /// Why we answered in a backend's place, or why an exchange broke off.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -221,8 +221,20 @@ pub enum AfterReply {
     Close,
 }
 
+/// What an answer depends on besides its reason.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyStyle {
+    /// Whether it has a body.
+    pub body: ReplyBody,
+    /// What follows on the connection.
+    pub after: AfterReply,
+    /// The time, in milliseconds since 1970: who answers by himself says when (RFC 9110 section
+    /// 6.6.1).
+    pub unix_ms: u64,
+}
+
 /// Appends a whole answer for this reason; gives the number of octets of its body that were written.
-pub fn write_reply(out: &mut Vec<u8>, reason: Reason, body: ReplyBody, after: AfterReply) -> usize {
+pub fn write_reply(out: &mut Vec<u8>, reason: Reason, style: ReplyStyle) -> usize {
     let row = reason.row();
     let mut text = Vec::with_capacity(128);
     push_decimal(&mut text, u64::from(row.status));
@@ -231,13 +243,13 @@ pub fn write_reply(out: &mut Vec<u8>, reason: Reason, body: ReplyBody, after: Af
     }
     out.extend_from_slice(b"HTTP/1.1 ");
     push_decimal(out, u64::from(row.status));
-    for part in [
-        " ",
-        phrase(row.status),
-        "\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
-    ] {
+    for part in [" ", phrase(row.status), "\r\nDate: "] {
         out.extend_from_slice(part.as_bytes());
     }
+    push_http_date(out, style.unix_ms);
+    out.extend_from_slice(
+        b"\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
+    );
     if !row.proxy_error.is_empty() {
         let status = ["Proxy-Status: roundel; error=", row.proxy_error, "; details=\"", row.word];
         out.extend(status.iter().flat_map(|part| part.bytes()));
@@ -245,12 +257,12 @@ pub fn write_reply(out: &mut Vec<u8>, reason: Reason, body: ReplyBody, after: Af
     }
     out.extend_from_slice(b"Content-Length: ");
     push_decimal(out, text.len() as u64);
-    out.extend_from_slice(match after {
+    out.extend_from_slice(match style.after {
         AfterReply::Persist => b"\r\n\r\n".as_slice(),
         AfterReply::PersistHttp10 => b"\r\nConnection: keep-alive\r\n\r\n",
         AfterReply::Close => b"\r\nConnection: close\r\n\r\n",
     });
-    match body {
+    match style.body {
         ReplyBody::Omitted => 0,
         ReplyBody::Sent => {
             out.extend_from_slice(&text);
@@ -266,11 +278,16 @@ mod tests {
     #[test]
     fn an_answer_says_why_three_times() {
         let mut out = Vec::new();
-        let sent =
-            write_reply(&mut out, Reason::ConnectRefused, ReplyBody::Sent, AfterReply::Persist);
+        let style = ReplyStyle {
+            body: ReplyBody::Sent,
+            after: AfterReply::Persist,
+            unix_ms: 784_111_777_000,
+        };
+        let sent = write_reply(&mut out, Reason::ConnectRefused, style);
         let body = "502 Bad Gateway: The server refused the connection. (connect_refused)\n";
         let want = format!(
-            "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 502 Bad Gateway\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
              Cache-Control: no-store\r\n\
              Proxy-Status: roundel; error=connection_refused; details=\"connect_refused\"\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -283,7 +300,8 @@ mod tests {
     #[test]
     fn an_answer_to_head_has_the_length_but_no_body() {
         let mut out = Vec::new();
-        let sent = write_reply(&mut out, Reason::BadField, ReplyBody::Omitted, AfterReply::Close);
+        let style = ReplyStyle { body: ReplyBody::Omitted, after: AfterReply::Close, unix_ms: 0 };
+        let sent = write_reply(&mut out, Reason::BadField, style);
         let text = String::from_utf8(out).expect("ASCII");
         assert_eq!(sent, 0);
         assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");

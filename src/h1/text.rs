@@ -69,6 +69,33 @@ pub fn push_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
     }
 }
 
+/// Appends a time as an IMF-fixdate (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn push_http_date(out: &mut Vec<u8>, unix_ms: u64) {
+    const WEEKDAYS: [&[u8]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+    const MONTHS: [&[u8]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
+    let seconds = unix_ms / 1000;
+    let (year, month, day) = civil_from_days(seconds / 86_400);
+    out.extend_from_slice(WEEKDAYS[(seconds / 86_400 % 7) as usize]);
+    out.extend_from_slice(b", ");
+    push_padded(out, day, 2);
+    out.push(b' ');
+    out.extend_from_slice(
+        MONTHS.iter().zip(1..).find(|(_, n)| *n == month).map_or(b"", |(m, _)| *m),
+    );
+    out.push(b' ');
+    push_padded(out, year, 4);
+    for (number, before) in
+        [(seconds / 3600 % 24, b' '), (seconds / 60 % 60, b':'), (seconds % 60, b':')]
+    {
+        out.push(before);
+        push_padded(out, number, 2);
+    }
+    out.extend_from_slice(b" GMT");
+}
+
 /// Year, month and day of the n-th day after 1970-01-01 in the Gregorian calendar.
 ///
 /// Years are counted from 1 March, so that the leap day is the last of its year and the months
@@ -119,6 +146,18 @@ mod tests {
         ] {
             let parsed = address.parse().expect(address);
             assert_eq!(text(|out| push_address(out, parsed)), want);
+        }
+    }
+
+    #[test]
+    fn http_dates() {
+        for (unix_ms, want) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400_000, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_735_689_599_999, "Tue, 31 Dec 2024 23:59:59 GMT"),
+        ] {
+            assert_eq!(text(|out| push_http_date(out, unix_ms)), want);
         }
     }
 

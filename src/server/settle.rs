@@ -9,7 +9,7 @@
 use super::worker::{GoesOn, Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;
-use crate::h1::reply::{AfterReply, Reason, ReplyBody, write_reply};
+use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
 use crate::h1::request::Method;
 use crate::key::Key;
 use crate::net::Net;
@@ -134,9 +134,10 @@ impl<N: Net> Worker<N> {
             Method::Head => ReplyBody::Omitted,
             Method::Idempotent | Method::Other => ReplyBody::Sent,
         };
+        let unix_ms = self.shared.now.unix_ms;
         let out = &mut self.shared.scratch.head;
         out.clear();
-        exchange.bytes_out = write_reply(out, reason, body, after) as u64;
+        exchange.bytes_out = write_reply(out, reason, ReplyStyle { body, after, unix_ms }) as u64;
         exchange.status = Some(reason.status());
         let sent = client.link.send(out, &mut self.shared.scratch.tls);
         log::trace!("client {key}: answered {} {}", reason.status(), reason.word());
@@ -155,9 +156,11 @@ impl<N: Net> Worker<N> {
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
+        let unix_ms = self.shared.now.unix_ms;
         let out = &mut self.shared.scratch.head;
         out.clear();
-        let bytes_out = write_reply(out, reason, body, AfterReply::Close) as u64;
+        let bytes_out =
+            write_reply(out, reason, ReplyStyle { body, after: AfterReply::Close, unix_ms }) as u64;
         log::trace!("client {key}: refused, {} {}", reason.status(), reason.word());
         let sent = client.link.send(out, &mut self.shared.scratch.tls);
         self.log_refusal(key, Some(reason.status()), bytes_out, reason);

@@ -430,6 +430,8 @@ impl Message {
     pub(crate) fn expect_reply(&self, status: u16, reason: &str) {
         assert_eq!(self.status(), status, "{self:?}");
         assert_eq!(self.field("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
+        let date = self.field("date").unwrap_or_default();
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "when was it? {self:?}");
         let marked = self.field("proxy-status").unwrap_or_default();
         let kind = marked
             .strip_prefix("roundel; error=")
