@@ -471,6 +471,21 @@ mod tests {
     }
 
     #[test]
+    fn an_expectation_is_the_backends_to_judge() {
+        for (version, expect, seen) in [
+            ("1.1", "100-Continue", "Expect: 100-continue"),
+            ("1.1", "a-miracle", "Expect: a-miracle"),
+            // A client of 1.0 cannot be sent a 100 (RFC 9110 section 10.1.1).
+            ("1.0", "100-continue", ""),
+        ] {
+            let head = format!("POST / HTTP/{version}\r\nHost: h\r\nExpect: {expect}\r\n\r\n");
+            let got = request(&head, PLAIN);
+            let line = got.lines().find(|line| line.starts_with("Expect")).unwrap_or_default();
+            assert_eq!(line, seen, "{head:?}");
+        }
+    }
+
+    #[test]
     fn a_backend_sees_its_prefix_and_its_own_name() {
         let backend = BackendView { prefix: b"/app", sees_itself: true, ..PLAIN };
         let got = request("GET //x/../y HTTP/1.1\r\nHost: h\r\n\r\n", backend);

@@ -257,7 +257,11 @@ fn listen<'a>(fields: &'a [Field<'a>]) -> Result<Said<'a>, Reason> {
                 said.names_protocol |= offered_protocols(field.value).next().is_some();
             }
             Known::Expect => {
-                said.expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue");
+                if !field.value.eq_ignore_ascii_case(b"100-continue") {
+                    // Not ours to judge (RFC 9110 section 10.1.1): the backend may answer 417.
+                    continue;
+                }
+                said.expects_continue = true;
             }
             Known::KeepAlive | Known::HopByHop | Known::Forwarding(_) | Known::LookAlike => {}
         }

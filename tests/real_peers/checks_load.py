@@ -12,9 +12,9 @@ CONNECTIONS = 64
 SYSTEM_CALLS_PER_REQUEST_MAX = 4.2
 TRACED_REQUESTS_MIN = 10_000
 
-# Requests that are on their way to the killed backend at that moment cannot all be saved: at most
-# one on each connection.
-ERRORS_AFTER_KILL_MAX = CONNECTIONS
+# What was on its way to the killed backend is tried again elsewhere, for wrk sends GET. A handful
+# may have been answered in part.
+ERRORS_AFTER_KILL_MAX = 5
 
 
 class Load:

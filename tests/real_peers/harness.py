@@ -204,7 +204,7 @@ class Process:
 
 
 LogLine = collections.namedtuple(
-    "LogLine", "time client request status bytes_in bytes_out ms backend attempts reuse reason"
+    "LogLine", "time client request status bytes_in bytes_out ms backend attempts reuse reason id"
 )
 
 

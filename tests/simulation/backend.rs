@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::{
     client::compare,
     http::{Body, Head, Item, Matter, Reader, content},
-    messages::{
-        answer, check_request, effective_fault, id_of, trailers_that_go_on,
-    },
+    messages::{answer, check_request, effective_fault, id_of, trailers_that_go_on},
     peer::{Channel, Pen, Step, Until},
     rng::Rng,
     script::{
@@ -72,10 +70,20 @@ enum Work<'a> {
     /// Nothing: the next request may come.
     Rests,
     /// A request of which so many octets of content have come, and its answer.
-    Serves { plan: &'a RequestPlan, at: usize, whole: bool, answer: &'a AnswerPlan },
-    Tunnel { plan: &'a RequestPlan, at: usize },
+    Serves {
+        plan: &'a RequestPlan,
+        at: usize,
+        whole: bool,
+        answer: &'a AnswerPlan,
+    },
+    Tunnel {
+        plan: &'a RequestPlan,
+        at: usize,
+    },
     /// No request may follow.
-    Done { why: &'static str },
+    Done {
+        why: &'static str,
+    },
 }
 
 pub(crate) struct Connection<'a> {

@@ -22,22 +22,42 @@ const CONTINUE_MS: u64 = 1_000;
 pub(crate) enum Outcome {
     Unanswered,
     /// The final answer with this number has begun and is not complete.
-    Partial { answer: usize },
+    Partial {
+        answer: usize,
+    },
     /// It is complete.
-    Complete { answer: usize, last: bool },
+    Complete {
+        answer: usize,
+        last: bool,
+    },
     /// An answer of roundel's own has begun and is not complete.
     OwnPartial,
     /// It is complete.
-    Own { status: u16, word: String, last: bool },
+    Own {
+        status: u16,
+        word: String,
+        last: bool,
+    },
 }
 
 /// What is being received.
 enum Current {
     Nothing,
     /// A backend's answer: its number, how many octets of content came, whether it is the last.
-    Answer { answer: usize, at: usize, last: bool, body: Body },
-    Own { status: u16, word: String, last: bool },
-    Tunnel { at: usize },
+    Answer {
+        answer: usize,
+        at: usize,
+        last: bool,
+        body: Body,
+    },
+    Own {
+        status: u16,
+        word: String,
+        last: bool,
+    },
+    Tunnel {
+        at: usize,
+    },
 }
 
 pub(crate) struct Client {

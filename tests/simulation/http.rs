@@ -175,8 +175,7 @@ impl Reader {
                 }
                 State::ChunkData(left) => Ok(self.data(left).map(|data| {
                     let left = left - data.len();
-                    self.state =
-                        if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+                    self.state = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
                     Item::Data(data)
                 })),
                 State::ChunkEnd => {

@@ -127,7 +127,9 @@ pub(crate) fn bad_request_head(plan: &RequestPlan, kind: usize) -> Vec<u8> {
         1 => format!("GET {target} HTTP/1.1\n{host}\r\n"),
         2 => format!("{line}{host}A : b\r\n\r\n"),
         3 => format!("{line}\r\n"),
-        4 => format!("{line}{host}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        4 => {
+            format!("{line}{host}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        }
         5 => format!("{line}{host}Content-Length: +3\r\n\r\nabc"),
         6 => format!("{line}{host}A: b\r\n c\r\n\r\n"),
         7 => format!("GET {target} HTTP/2.0\r\n{host}\r\n"),
@@ -300,7 +302,9 @@ fn answer_head(
         fields += "X-Nominated: this connection only\r\n";
         fields += match (answer.then, answer.http10) {
             (Then::Closes, _) => "Connection: X-Nominated, close\r\n",
-            (Then::GoesOn | Then::ClosesSilently, true) => "Connection: keep-alive, x-nominated\r\n",
+            (Then::GoesOn | Then::ClosesSilently, true) => {
+                "Connection: keep-alive, x-nominated\r\n"
+            }
             (Then::GoesOn | Then::ClosesSilently, false) => "Connection: X-Nominated\r\n",
         };
         if answer.status != 204 {

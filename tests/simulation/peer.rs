@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
+#[cfg(feature = "tls")]
+use super::tls::TlsEnd;
 use super::{
     rng::Rng,
     wire::{End, Shared, Wire},
 };
-#[cfg(feature = "tls")]
-use super::tls::TlsEnd;
 
 /// An end of a wire, with TLS or without.
 pub(crate) struct Channel {

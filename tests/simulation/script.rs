@@ -97,7 +97,9 @@ pub(crate) enum Security {
 pub(crate) enum AddressPlan {
     Literal,
     /// A name: so many dead addresses come first.
-    Named { dead: usize },
+    Named {
+        dead: usize,
+    },
     /// A name whose addresses change while it is used.
     Moving,
     /// A name that resolves only after a request has reached another backend.
@@ -191,7 +193,12 @@ impl RequestPlan {
 pub(crate) enum BodyPlan {
     Nothing,
     Length(usize),
-    Chunks { size: usize, chunk: usize, extensions: bool, trailers: bool },
+    Chunks {
+        size: usize,
+        chunk: usize,
+        extensions: bool,
+        trailers: bool,
+    },
     /// Until the connection ends; answers only.
     UntilClose(usize),
 }

@@ -59,8 +59,7 @@ pub(crate) struct TlsServer(Arc<ServerConfig>);
 
 impl TlsServer {
     pub(crate) fn new(is_right: bool) -> Self {
-        let (certificate, key) =
-            if is_right { &IDENTITIES.good } else { &IDENTITIES.wrong_name };
+        let (certificate, key) = if is_right { &IDENTITIES.good } else { &IDENTITIES.wrong_name };
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.clone()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)

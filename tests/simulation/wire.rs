@@ -350,7 +350,9 @@ impl Wire {
             return false;
         }
         let lost = self.lose_unread();
-        say(|| format!("octets of {} reach nobody: it is reset and loses {lost} octets", self.peer));
+        say(|| {
+            format!("octets of {} reach nobody: it is reset and loses {lost} octets", self.peer)
+        });
         true
     }
 
@@ -383,7 +385,8 @@ impl Wire {
     fn take_reset(&mut self) {
         say(|| format!("a reset from {} arrives", self.peer));
         self.reset_arrived = true;
-        let kind = if self.fin_arrived { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset };
+        let kind =
+            if self.fin_arrived { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset };
         self.error = Some(kind);
         self.sent_end = End::Reset;
     }
@@ -430,9 +433,7 @@ impl Wire {
 
     /// Whether nothing can happen on this connection any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.gone
-            && self.peer_closed
-            && (self.flight.is_empty() || self.sent_end == End::Reset)
+        self.gone && self.peer_closed && (self.flight.is_empty() || self.sent_end == End::Reset)
     }
 
     /// Octets that reached roundel's kernel.

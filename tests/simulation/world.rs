@@ -9,9 +9,7 @@ use std::{cell::RefCell, io::ErrorKind, net::SocketAddr, rc::Rc, time::Duration}
 
 use roundel::{
     clock::{self, Now},
-    config::{
-        BackendConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField,
-    },
+    config::{BackendConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField},
     key::Token,
     net::{latch::Readiness, resolve::Answer, transport},
     server::{
@@ -20,6 +18,8 @@ use roundel::{
     },
 };
 
+#[cfg(feature = "tls")]
+use super::tls::{TlsEnd, TlsServer, authority_pem};
 use super::{
     backend::{Connection, Ledger},
     client::Client,
@@ -31,8 +31,6 @@ use super::{
     trace::{self, say},
     wire::{End, Fabric, Shared, SimNet, SimSock, Wire},
 };
-#[cfg(feature = "tls")]
-use super::tls::{TlsEnd, TlsServer, authority_pem};
 
 /// No world needs more turns: one that does is stuck in some new way.
 const TURNS_MAX: u64 = 1_000_000;
@@ -124,11 +122,8 @@ impl<'a> World<'a> {
         let fabric = Rc::new(RefCell::new(fabric));
         let start = clock::now();
         let backends = backends(script);
-        let settings = Settings {
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            access_log: None,
-        };
+        let settings =
+            Settings { timeouts: Timeouts::default(), limits: Limits::default(), access_log: None };
         let worker = Worker::new(SimNet(Rc::clone(&fabric)), backends, settings, start);
         let mut world = Self {
             script,
@@ -184,7 +179,8 @@ impl<'a> World<'a> {
                 })),
                 AddressPlan::Late => {
                     first = Err("nobody answers".to_owned());
-                    self.news.push(News { arrived: 1, answer: Answer { id, outcome: Ok(vec![good]) } });
+                    self.news
+                        .push(News { arrived: 1, answer: Answer { id, outcome: Ok(vec![good]) } });
                 }
             }
             self.worker.on_answer(Answer { id, outcome: first });
@@ -283,7 +279,12 @@ impl<'a> World<'a> {
         self.news = later;
         let any = !due.is_empty();
         for news in due {
-            say(|| format!("news about the name of backend {}: {:?}", news.answer.id, news.answer.outcome));
+            say(|| {
+                format!(
+                    "news about the name of backend {}: {:?}",
+                    news.answer.id, news.answer.outcome
+                )
+            });
             self.worker.on_answer(news.answer);
         }
         any
@@ -351,7 +352,8 @@ impl<'a> World<'a> {
                 self.connections.push(Connection::new(channel, plan));
             }
             ConnectPlan::Refuses => {
-                let error = self.rng.pick(&[ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable]);
+                let error =
+                    self.rng.pick(&[ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable]);
                 wire.borrow_mut().refuse(error);
             }
             ConnectPlan::Silent | ConnectPlan::Moody => {

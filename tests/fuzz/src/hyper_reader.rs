@@ -20,7 +20,7 @@ const POLLS_MAX: usize = 10_000;
 /// A message as hyper understood it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seen {
-    /// Method and target, or the status alone.
+    /// Method, target and the authority of an absolute target; or the status alone.
     pub start: Vec<String>,
     /// The header section, names in lower case, in the order of arrival for each name.
     pub fields: HeaderMap,
@@ -72,27 +72,40 @@ impl Write for Memory {
     }
 }
 
-/// The requests that a hyper server reads from these octets, up to the first that it refuses.
+/// What a server makes of a connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// The requests; the body of the last may be broken or broken off.
+    pub requests: Vec<Seen>,
+    /// Whether something is left that the server does not understand, or that is not whole.
+    pub is_refused: bool,
+}
+
+/// What a hyper server reads from these octets, up to the first that it refuses.
 #[must_use]
-pub fn read_requests(octets: &[u8]) -> Vec<Seen> {
+pub fn read_requests(octets: &[u8]) -> Reading {
     let all = Rc::new(RefCell::new(Vec::new()));
     let service = service_fn(|request: Request<Incoming>| {
         let all = Rc::clone(&all);
         async move {
             let (head, body) = request.into_parts();
             let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-            let start = vec![head.method.to_string(), target.to_owned()];
+            let authority = head.uri.authority().map_or("", |authority| authority.as_str());
+            let start = [head.method.as_str(), target, authority].map(str::to_owned).to_vec();
+            let place = all.borrow().len();
+            let seen = Seen { start, fields: head.headers, content: None, trailers: None };
+            all.borrow_mut().push(seen);
             let (content, trailers) = collect(body).await;
-            all.borrow_mut().push(Seen { start, fields: head.headers, content, trailers });
+            all.borrow_mut()[place].content = content;
+            all.borrow_mut()[place].trailers = trailers;
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok"))))
         }
     });
     let memory = Memory { input: Bytes::copy_from_slice(octets), may_read: true };
     let mut server = hyper::server::conn::http1::Builder::new();
     let connection = server.max_headers(200).half_close(true).serve_connection(memory, service);
-    // How the connection ended is no news: what was read of it is.
-    let _ = run(connection);
-    all.take()
+    let is_refused = !matches!(run(connection), Some(Ok(())));
+    Reading { requests: all.take(), is_refused }
 }
 
 /// The response that a hyper client reads from these octets, after a request with this method.
@@ -160,12 +173,15 @@ mod tests {
     fn a_pipeline() {
         let wire = b"POST /a?b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
             2\r\nok\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nrubbish";
-        let seen = read_requests(wire);
-        assert_eq!(seen.len(), 2);
-        assert_eq!(seen[0].start, ["POST", "/a?b"]);
+        let Reading { requests: seen, is_refused } = read_requests(wire);
+        assert_eq!((seen.len(), is_refused), (2, true));
+        assert_eq!(seen[0].start, ["POST", "/a?b", ""]);
         assert_eq!(seen[0].content.as_deref(), Some(&b"ok"[..]));
         assert_eq!(seen[0].trailers.as_ref().unwrap()["x"], "y");
-        assert_eq!(seen[1].start, ["GET", "/"]);
+        assert_eq!(seen[1].start, ["GET", "/", ""]);
+        let closed = read_requests(b"GET http://h HTTP/1.0\r\n\r\nGET");
+        assert_eq!(closed.requests[0].start, ["GET", "/", "h"]);
+        assert!(!closed.is_refused);
     }
 
     #[test]

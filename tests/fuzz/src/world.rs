@@ -155,6 +155,8 @@ struct Wire {
     token: Option<Token>,
     /// Whether the worker holds the socket.
     is_held: bool,
+    /// Where each write began, and how much the client had been sent by then.
+    marks: Vec<(usize, usize)>,
 }
 
 type Shared = Rc<RefCell<Wire>>;
@@ -170,6 +172,7 @@ impl Wire {
             our_end: End::Open,
             token,
             is_held: true,
+            marks: Vec::new(),
         }))
     }
 
@@ -189,6 +192,8 @@ impl Wire {
 #[derive(Debug)]
 pub struct SimSock {
     wire: Shared,
+    /// For a connection to a backend, the client's: to see what is written in which order.
+    client: Option<Shared>,
     resets: bool,
 }
 
@@ -221,6 +226,10 @@ impl Sock for SimSock {
         }
         let length = buf.len().min(wire.room);
         wire.room -= length;
+        if let Some(client) = &self.client {
+            let mark = (wire.written.len(), client.borrow().written.len());
+            wire.marks.push(mark);
+        }
         wire.written.extend_from_slice(&buf[..length]);
         Ok(length)
     }
@@ -249,8 +258,9 @@ impl Drop for SimSock {
 }
 
 /// Gives the sockets.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 struct SimNet {
+    client: Shared,
     fresh: Vec<Shared>,
 }
 
@@ -260,7 +270,7 @@ impl Net for SimNet {
     fn connect(&mut self, _: SocketAddr, token: Token) -> io::Result<SimSock> {
         let wire = Wire::new(b"", Some(token));
         self.fresh.push(Rc::clone(&wire));
-        Ok(SimSock { wire, resets: false })
+        Ok(SimSock { wire, client: Some(Rc::clone(&self.client)), resets: false })
     }
 
     fn register(&mut self, sock: &mut SimSock, token: Token) -> io::Result<()> {
@@ -286,9 +296,20 @@ pub struct Outcome {
     /// How the client's connection ended.
     pub client_end: End,
     /// The requests that backends got, in order. Only the last on a connection may be a part.
-    pub requests: Vec<Message>,
+    pub requests: Vec<Got>,
     /// What a backend got behind a 101.
     pub tunnelled: Option<Vec<u8>>,
+}
+
+/// A request as a backend got it.
+#[derive(Debug)]
+pub struct Got {
+    /// The request, as far as it came.
+    pub message: Message,
+    /// What the backend answered.
+    pub answer: Option<Answer>,
+    /// How much the client had been sent when its first octet went out.
+    pub sent_before: usize,
 }
 
 /// A connection to a backend, and how far the backend is with it.
@@ -298,7 +319,6 @@ struct Visit {
     read_to: usize,
     /// Its place in the outcome, once its head is there.
     open: Option<usize>,
-    is_answered: bool,
     is_tunnel: bool,
 }
 
@@ -332,9 +352,10 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
         seed: 1,
         access_log: None,
     };
-    let mut worker = Worker::new(SimNet::default(), backends.into(), settings, now);
     let client = Wire::new(&script.client, None);
-    let sock = SimSock { wire: Rc::clone(&client), resets: false };
+    let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };
+    let mut worker = Worker::new(net, backends.into(), settings, now);
+    let sock = SimSock { wire: Rc::clone(&client), client: None, resets: false };
     worker.accept(sock, SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711)));
     let outcome = Outcome {
         to_client: Vec::new(),
@@ -448,7 +469,6 @@ impl World<'_> {
                 wire,
                 read_to: 0,
                 open: None,
-                is_answered: false,
                 is_tunnel: false,
             });
         }
@@ -461,40 +481,40 @@ impl World<'_> {
     fn attend(&mut self, place: usize) -> bool {
         let visit = &mut self.visits[place];
         let mut wire = visit.wire.borrow_mut();
+        let unread = &wire.written[visit.read_to..];
         if visit.is_tunnel {
-            self.outcome.tunnelled = Some(wire.written[visit.read_to..].to_vec());
+            self.outcome.tunnelled = Some(unread.to_vec());
             return false;
         }
-        let unread = &wire.written[visit.read_to..];
-        let request = match read_request(unread) {
-            Ok(Some(request)) => request,
+        // Who has ended its connection reads no more from it.
+        if wire.end != End::Open {
+            return false;
+        }
+        let message = match read_request(unread) {
+            Ok(Some(message)) => message,
             Ok(None) => return false,
             Err(fault) => panic!("{fault}, in what a backend got: {}", crate::show(unread)),
         };
-        let is_whole = request.is_whole;
-        let used = request.used;
-        match visit.open {
-            Some(open) => self.outcome.requests[open] = request,
-            None => {
-                visit.open = Some(self.outcome.requests.len());
-                self.outcome.requests.push(request);
-            }
-        }
-        let plain = Answer::plain();
-        let next = self.answers.as_slice().first().unwrap_or(&plain);
-        if !visit.is_answered && (is_whole || next.begins == Begins::AfterHead) {
-            visit.is_answered = true;
-            wire.coming.extend(&next.octets);
-            if wire.end == End::Open {
-                wire.end = next.end;
-            }
-            visit.is_tunnel = is_whole && next.octets.starts_with(b"HTTP/1.1 101");
+        let (is_whole, used) = (message.is_whole, message.used);
+        let open = *visit.open.get_or_insert_with(|| {
+            let mark = wire.marks.iter().rfind(|(start, _)| *start <= visit.read_to);
+            let sent_before = mark.map_or(0, |(_, sent)| *sent);
+            self.outcome.requests.push(Got { message: message.clone(), answer: None, sent_before });
+            self.outcome.requests.len() - 1
+        });
+        let got = &mut self.outcome.requests[open];
+        got.message = message;
+        let next = self.answers.as_slice().first().cloned().unwrap_or_else(Answer::plain);
+        if got.answer.is_none() && (is_whole || next.begins == Begins::AfterHead) {
             self.answers.next();
+            wire.coming.extend(&next.octets);
+            wire.end = next.end;
+            visit.is_tunnel = is_whole && next.octets.starts_with(b"HTTP/1.1 101");
+            got.answer = Some(next);
         }
         if is_whole {
             visit.read_to += used;
             visit.open = None;
-            visit.is_answered = false;
         }
         is_whole
     }
@@ -540,7 +560,7 @@ mod tests {
         script.schedule = (0..=255).cycle().take(4096).collect();
         for pace in [Pace::AtOnce, Pace::Scheduled] {
             let outcome = play(&script, pace);
-            let targets: Vec<_> = outcome.requests.iter().map(|r| r.start[1].as_slice()).collect();
+            let targets: Vec<_> = outcome.requests.iter().map(|r| r.message.start[1].as_slice()).collect();
             assert_eq!(targets, [b"/p/a", b"/p/b"], "{pace:?}");
             assert_eq!(outcome.to_client, PLAIN_ANSWER.repeat(2), "{pace:?}");
         }

@@ -118,7 +118,7 @@ fn check_received(body: &[u8], read: &Chunks) {
 fn hyper_on(body: &[u8]) -> (Option<Vec<u8>>, usize, bool) {
     const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
-    let seen = hyper_reader::read_requests(&[HEAD, body, NEXT].concat());
+    let seen = hyper_reader::read_requests(&[HEAD, body, NEXT].concat()).requests;
     let Some(first) = seen.first() else { return (None, 0, false) };
     let trailers = first.trailers.as_ref().map_or(0, |map| meaning::of_map(map).len());
     let finds_next = seen.get(1).is_some_and(|next| next.start[1] == "/next");
