@@ -21,8 +21,8 @@
 //! # Where to begin
 //!
 //! Follow one request: [`net::listener`] accepts it, [`proxy::client::read_head`] reads its head with
-//! [`h1::scan`] and [`h1::request`], [`server::dispatch`] finds a connection, [`proxy::exchange::start`]
-//! sends it on as [`h1::forward`] has written it, [`proxy::exchange::drive`] relays what comes back,
+//! [`h1::scan`] and [`h1::request`], [`server::dispatch`] finds a connection, [`proxy::drive::start`]
+//! sends it on as [`h1::forward`] has written it, [`proxy::drive::drive`] relays what comes back,
 //! [`server::settle`] ends it. `docs/ARCHITECTURE.md` tells the same way in twelve steps, with the
 //! invariants and the reasons.
 //!

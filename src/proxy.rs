@@ -2,14 +2,15 @@
 //!
 //! A [`client::Client`] is a connection that came to us, an [`upstream::Upstream`] one that we opened,
 //! an [`exchange::Exchange`] is one request with its responses. Everything that moves octets between
-//! the two is [`exchange::drive`]: it can be called at any time, does what can be done now, and says
+//! the two is [`drive::drive`]: it can be called at any time, does what can be done now, and says
 //! what came of it. Nothing here knows where connections are kept or how backends are chosen.
 //!
-//! The way of a request: [`client::read_head`], [`exchange::start`], [`relay_request`],
+//! The way of a request: [`client::read_head`], [`drive::start`], [`relay_request`],
 //! [`relay_response`]; [`persist`] says which connections go on afterwards, [`retry`] what happens
 //! when a backend fails, [`tunnel`] what happens after a 101.
 
 pub mod client;
+pub mod drive;
 pub mod exchange;
 pub mod persist;
 pub mod relay_request;

@@ -1,13 +1,14 @@
 //! The poll loop and everything that it owns.
 //!
 //! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
-//! [`worker`] is the proxy itself, generic over the network; [`dispatch`] and [`settle`] are its two
-//! halves; [`event_loop`] gives it events, clients, time and names from the real world.
+//! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`] and [`settle`]
+//! are its chapters; [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod backends;
 pub mod demo;
 pub mod dispatch;
 pub mod drain;
+pub mod drives;
 pub mod event_loop;
 pub mod settle;
 pub mod slots;

@@ -1,37 +1,21 @@
-//! One request and its responses, and the drive that moves it on.
+//! One request and its responses: everything that is known of them.
 //!
-//! [`drive`] is the one place where octets go between a client and an upstream. It can be called at
-//! any time and any number of times: it does what the two connections allow now, and says whether
-//! the exchange goes on, is over, or failed, and through whose fault.
+//! Knows nothing of connections and of how octets get anywhere. Invariants: a final response head is
+//! noted at most once; what is kept of a request body is either all of it or nothing.
 //!
-//! Knows nothing of pools, backends and timers. Invariants: nothing is read from one side while
-//! octets wait for the other; every turn of the loop moves an octet, changes a state, or leaves; a
-//! final response head is written at most once.
-//!
-//! Next: the worker acts on the [`Verdict`].
+//! Next: `drive.rs` moves it on.
 
-use std::io;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::client::Client;
-use super::relay_request::relay_request;
-use super::relay_response::relay_response;
-use super::upstream::Upstream;
-use super::{Context, persist};
 use crate::backend::BackendId;
-use crate::config::Timeouts;
-use crate::config::limits::{
-    DRIVE_BYTES_MAX, DRIVE_READS_MAX, READ_BYTES_MAX, READ_BYTES_MIN, READ_BYTES_START,
-};
+use crate::config::limits::{READ_BYTES_MAX, READ_BYTES_MIN, READ_BYTES_START};
 use crate::h1::Version;
 use crate::h1::body::BodyState;
-use crate::h1::forward::{AfterResponse, BackendView, ClientFacts, OutboundHead};
+use crate::h1::forward::{AfterResponse, ClientFacts, OutboundHead};
 use crate::h1::reply::Reason;
 use crate::h1::request::{Method, RequestHead};
 use crate::h1::scan::HeadScan;
 use crate::net::link::Sent;
-use crate::net::{HEADROOM_BYTES, Scratch, Sock};
 use crate::observe::access_log::Reuse;
 
 /// How much memory of a head an exchange keeps when it is put aside to be used again.
@@ -216,39 +200,6 @@ pub enum Freshness {
     New,
 }
 
-/// How a drive ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Until an event or a deadline, nothing can be done.
-    Blocked,
-    /// There is more to do, but others have to get their turn.
-    OutOfBudget,
-    /// The response is complete.
-    Done(Ending),
-    /// The protocol has changed.
-    Tunnel,
-    /// Something went wrong.
-    Failed(Failure),
-}
-
-/// What becomes of the two connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ending {
-    /// What the client was told.
-    pub client: AfterResponse,
-    /// Whether the upstream may serve again.
-    pub upstream: BackendPromise,
-}
-
-/// Who is at fault, and what is said about it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// The client.
-    Client(Reason),
-    /// The backend.
-    Upstream(Reason),
-}
-
 impl Exchange {
     /// An exchange without a request.
     #[must_use]
@@ -356,172 +307,5 @@ impl Exchange {
             }
             Sent::All => {}
         }
-    }
-}
-
-/// Sends the request head, with the body octets that are there already, on a fresh or idle upstream.
-/// `body` is where in the scratch area they are, unless the exchange holds them.
-///
-/// # Errors
-/// When nothing at all could be sent. The exchange then holds everything for another try.
-pub fn start<S: Sock>(
-    exchange: &mut Exchange,
-    upstream: &mut Upstream<S>,
-    view: BackendView<'_>,
-    body: Range<usize>,
-    ctx: &mut Context<'_>,
-) -> io::Result<()> {
-    let Scratch { area, head, tls } = &mut *ctx.scratch;
-    head.clear();
-    exchange.head.write_for(head, view);
-    let held = match &mut exchange.kept {
-        Kept::All(kept) => std::mem::take(kept),
-        Kept::Gone => Vec::new(),
-    };
-    let body = if held.is_empty() && !body.is_empty() {
-        body
-    } else {
-        // Far enough behind the start for the longest head.
-        let start = 2 * HEADROOM_BYTES;
-        area[start..start + held.len()].copy_from_slice(&held);
-        start..start + held.len()
-    };
-    let message = put_in_front(area, head, body.clone());
-    match upstream.link.send(&area[message], tls) {
-        Ok(_) => {
-            exchange.remember(&area[body], ctx.limits.replay_bytes_max);
-            Ok(())
-        }
-        Err(error) => {
-            exchange.hold(&area[body]);
-            Err(error)
-        }
-    }
-}
-
-/// Copies a head into the room right before a body; gives where both are.
-pub(super) fn put_in_front(area: &mut [u8], head: &[u8], body: Range<usize>) -> Range<usize> {
-    // Heads are limited to what the headroom holds, and grow by a few short fields of our own in
-    // the place of the received head, which lies in front of the body as well.
-    let start = body.start - head.len();
-    area[start..body.start].copy_from_slice(head);
-    start..body.end
-}
-
-/// How much one drive may do.
-#[derive(Debug)]
-pub(super) struct Budget {
-    reads: u32,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(super) fn new() -> Self {
-        Self { reads: DRIVE_READS_MAX, bytes: DRIVE_BYTES_MAX }
-    }
-
-    pub(super) fn spend(&mut self, bytes: usize) {
-        self.reads = self.reads.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-
-    pub(super) fn is_spent(&self) -> bool {
-        self.reads == 0 || self.bytes == 0
-    }
-}
-
-/// What one direction of the relay did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Flow {
-    /// Nothing: it waits for one of the sockets.
-    Still,
-    /// It moved octets, or changed a state.
-    Moved,
-    /// It ends the drive.
-    End(Verdict),
-}
-
-/// Moves the exchange on as far as both connections allow now.
-pub fn drive<S: Sock>(
-    client: &mut Client<S>,
-    upstream: &mut Upstream<S>,
-    exchange: &mut Exchange,
-    ctx: &mut Context<'_>,
-) -> Verdict {
-    let mut budget = Budget::new();
-    let mut has_moved = false;
-    let verdict = loop {
-        let mut moved = match flush(client, upstream, exchange) {
-            Ok(moved) => moved,
-            Err(failure) => break Verdict::Failed(failure),
-        };
-        match relay_request(client, upstream, exchange, &mut budget, ctx) {
-            Flow::Still => {}
-            Flow::Moved => moved = true,
-            Flow::End(verdict) => break verdict,
-        }
-        match relay_response(client, upstream, exchange, &mut budget, ctx) {
-            Flow::Still => {}
-            Flow::Moved => moved = true,
-            Flow::End(verdict) => break verdict,
-        }
-        has_moved |= moved;
-        if !moved {
-            break Verdict::Blocked;
-        }
-        if budget.is_spent() {
-            break Verdict::OutOfBudget;
-        }
-    };
-    if has_moved {
-        client.deadline.at = ctx.now.instant + patience(client, upstream, exchange, ctx.timeouts);
-    }
-    verdict
-}
-
-/// Sends what waits on both sides; says whether something went.
-fn flush<S: Sock>(
-    client: &mut Client<S>,
-    upstream: &mut Upstream<S>,
-    exchange: &mut Exchange,
-) -> Result<bool, Failure> {
-    let to_client = client.link.flush().map_err(|_| Failure::Client(Reason::ClientReset))?;
-    match upstream.link.flush() {
-        Ok(to_upstream) => Ok(to_client + to_upstream > 0),
-        Err(_) => {
-            // The backend takes no more, but may have answered before it stopped taking.
-            persist::abandon(exchange, upstream);
-            Ok(true)
-        }
-    }
-}
-
-/// How long the exchange may stay as it is: a client that owes body octets has another timeout than a
-/// backend that owes an answer.
-#[must_use]
-pub fn patience<S: Sock>(
-    client: &Client<S>,
-    upstream: &Upstream<S>,
-    exchange: &Exchange,
-    timeouts: &Timeouts,
-) -> Duration {
-    match overdue(client, upstream, exchange) {
-        Reason::BodyTimeout => timeouts.body,
-        _ => timeouts.silence,
-    }
-}
-
-/// Who is being waited for, as the reason to give when the wait is over.
-#[must_use]
-pub fn overdue<S: Sock>(client: &Client<S>, upstream: &Upstream<S>, exchange: &Exchange) -> Reason {
-    if client.link.is_clogged() {
-        Reason::ClientStalled
-    } else if exchange.request.is_awaited()
-        && !upstream.link.is_clogged()
-        && !exchange.awaits_continue()
-    {
-        Reason::BodyTimeout
-    } else {
-        Reason::ResponseTimeout
     }
 }

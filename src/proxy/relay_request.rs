@@ -5,7 +5,8 @@
 
 use super::Context;
 use super::client::{Client, Input};
-use super::exchange::{Budget, Exchange, Failure, Flow, RequestState, Verdict};
+use super::drive::{Budget, Failure, Flow, Verdict};
+use super::exchange::{Exchange, RequestState};
 use super::persist;
 use super::upstream::Upstream;
 use crate::config::limits::READ_BYTES_MIN;

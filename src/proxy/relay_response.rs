@@ -10,9 +10,8 @@ use std::ops::Range;
 
 use super::Context;
 use super::client::Client;
-use super::exchange::{
-    BackendPromise, Budget, Ending, Exchange, Failure, Flow, ResponseState, Verdict, put_in_front,
-};
+use super::drive::{Budget, Ending, Failure, Flow, Verdict, put_in_front};
+use super::exchange::{BackendPromise, Exchange, ResponseState};
 use super::persist::{self, Decided};
 use super::upstream::Upstream;
 use crate::h1::Version;

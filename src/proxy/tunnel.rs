@@ -5,7 +5,8 @@
 
 use super::Context;
 use super::client::{Client, Input};
-use super::exchange::{Budget, Exchange};
+use super::drive::Budget;
+use super::exchange::Exchange;
 use super::upstream::Upstream;
 use crate::h1::reply::Reason;
 use crate::net::link::{Link, Received, Sent};

@@ -10,7 +10,8 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::worker::{GoesOn, Phase, Worker, farewell};
+use super::drives::{GoesOn, farewell};
+use super::worker::{Phase, Worker};
 use crate::backend::BackendId;
 use crate::clock::Deadline;
 use crate::h1::reply::Reason;
@@ -20,7 +21,8 @@ use crate::net::transport::connect_reason;
 use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::observe::access_log::Reuse;
 use crate::proxy::client::ClientState;
-use crate::proxy::exchange::{self, BackendPromise, Exchange, Freshness};
+use crate::proxy::drive;
+use crate::proxy::exchange::{BackendPromise, Exchange, Freshness};
 use crate::proxy::upstream::{Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
@@ -287,7 +289,7 @@ impl<N: Net> Worker<N> {
         };
         let mut ctx = self.shared.context();
         let view = self.backends[upstream.backend.0].view();
-        if let Err(error) = exchange::start(&mut exchange, upstream, view, body, &mut ctx) {
+        if let Err(error) = drive::start(&mut exchange, upstream, view, body, &mut ctx) {
             log::trace!("upstream {upstream_key}: broke before a request ({error})");
             client.state = ClientState::AwaitUpstream(exchange);
             self.upstreams.remove(upstream_key);
@@ -297,7 +299,7 @@ impl<N: Net> Worker<N> {
         exchange.route.reuse = reuse;
         upstream.state = UpstreamState::Busy { client: key };
         upstream.served += 1;
-        let patience = exchange::patience(client, upstream, &exchange, &self.shared.timeouts);
+        let patience = drive::patience(client, upstream, &exchange, &self.shared.timeouts);
         client.deadline.at = self.shared.now.instant + patience;
         client.state = ClientState::Relay { exchange, upstream: upstream_key };
         true

@@ -6,7 +6,8 @@
 //! Invariants: an exchange is logged exactly once; after an answer to a message that we could not
 //! frame the connection ends; what could look complete and is not ends with a reset.
 
-use super::worker::{GoesOn, Phase, Worker};
+use super::drives::{GoesOn, farewell};
+use super::worker::{Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;
 use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
@@ -15,7 +16,8 @@ use crate::key::Key;
 use crate::net::Net;
 use crate::observe::access_log::{Record, Reuse};
 use crate::proxy::client::{ClientState, HeadProgress, body_for};
-use crate::proxy::exchange::{self, Ending, Exchange, Failure, Freshness, ResponseState, Wish};
+use crate::proxy::drive::{self, Ending, Failure};
+use crate::proxy::exchange::{Exchange, Freshness, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
 
 impl<N: Net> Worker<N> {
@@ -214,7 +216,7 @@ impl<N: Net> Worker<N> {
             match reason {
                 // Nothing that it got may look like the whole.
                 Some(_) => upstream.link.reset_on_close(),
-                None => super::worker::farewell(&mut upstream, &mut self.shared.scratch),
+                None => farewell(&mut upstream, &mut self.shared.scratch),
             }
         }
         if reason.is_some() {
@@ -274,7 +276,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         let reason = match self.upstreams.remove(upstream_key) {
-            Some(upstream) => exchange::overdue(client, &upstream, &exchange),
+            Some(upstream) => drive::overdue(client, &upstream, &exchange),
             None => Reason::Internal,
         };
         let can_be_told = !exchange.has_answered() && !client.link.is_clogged();
