@@ -1,7 +1,7 @@
 //! A simulated backend's end of a connection: it answers as the request's plan says, and checks every
 //! octet of every request.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     client::compare,
@@ -32,7 +32,6 @@ pub(crate) struct Record {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Try {
     pub(crate) backend: usize,
-    pub(crate) connection: usize,
     /// Whether the connection had served before.
     pub(crate) reused: bool,
     /// The backend had closed: nobody answers.
@@ -44,12 +43,14 @@ pub(crate) struct Ledger<'a> {
     pub(crate) script: &'a Script,
     /// By id.
     pub(crate) records: Vec<Record>,
+    /// The ids that roundel gave, and to whom.
+    names: HashMap<String, usize>,
 }
 
 impl<'a> Ledger<'a> {
     pub(crate) fn new(script: &'a Script) -> Self {
         let ids = script.requests().map(|request| request.id + 1).max().unwrap_or(0);
-        Self { script, records: vec![Record::default(); ids] }
+        Self { script, records: vec![Record::default(); ids], names: HashMap::new() }
     }
 
     /// The client that said it, and the request.
@@ -59,6 +60,15 @@ impl<'a> Ledger<'a> {
         })
     }
 
+    /// Each request has one id for clients, backends and logs, and no other request has it.
+    fn note_request_id(&mut self, id: usize, head: &Head) -> Result<(), String> {
+        let name = head.only("X-Request-Id").ok_or("a request without an id")?.to_owned();
+        match self.names.insert(name.clone(), id) {
+            Some(other) if other != id => Err(format!("{other} and {id} share the id {name}")),
+            _ => Ok(()),
+        }
+    }
+
     /// How many requests have reached a backend.
     pub(crate) fn arrived(&self) -> usize {
         self.records.iter().filter(|record| !record.tries.is_empty()).count()
@@ -66,65 +76,72 @@ impl<'a> Ledger<'a> {
 }
 
 /// What a connection is busy with.
-enum Work<'a> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Work {
     /// Nothing: the next request may come.
     Rests,
-    /// A request of which so many octets of content have come, and its answer.
-    Serves {
-        plan: &'a RequestPlan,
-        at: usize,
-        whole: bool,
-        answer: &'a AnswerPlan,
-    },
-    Tunnel {
-        plan: &'a RequestPlan,
-        at: usize,
-    },
+    /// It answers a request.
+    Serves,
+    Tunnel,
     /// No request may follow.
     Done {
         why: &'static str,
     },
 }
 
+/// The request that came last.
+#[derive(Clone, Copy)]
+struct Incoming<'a> {
+    plan: &'a RequestPlan,
+    answer: &'a AnswerPlan,
+    /// So many octets of its content have come, or of its tunnel once that is open.
+    at: usize,
+    whole: bool,
+}
+
 pub(crate) struct Connection<'a> {
     pub(crate) backend: usize,
-    number: usize,
     plan: &'a BackendPlan,
     pub(crate) channel: Channel,
     pen: Pen,
     reader: Reader,
-    work: Work<'a>,
+    work: Work,
+    incoming: Option<Incoming<'a>>,
     served: usize,
     end: End,
     /// When it has rested for long enough.
     rests_until: Option<Duration>,
     /// What a backend that is closed does not see any more is still checked.
     posthumous: bool,
-    /// Where in what roundel wrote the present request began.
-    began_at: usize,
+    /// It was the backend that ended the connection.
+    left_first: bool,
+    now: Duration,
     pub(crate) is_over: bool,
 }
 
 impl<'a> Connection<'a> {
     pub(crate) fn new(channel: Channel, plan: &'a BackendPlan) -> Self {
         let peer = channel.wire.borrow().peer;
-        let (backend, number) = match peer {
-            Peer::Backend { backend, connection } => (backend, connection),
+        let backend = match peer {
+            Peer::Backend { backend, .. } => backend,
             Peer::Client(_) => unreachable!("clients have no backends"),
         };
+        // Some end before anything was said.
+        let left_first = channel.is_closed();
         Self {
             backend,
-            number,
             plan,
             channel,
             pen: Pen::default(),
             reader: Reader::default(),
             work: Work::Rests,
+            incoming: None,
             served: 0,
             end: End::Open,
             rests_until: None,
             posthumous: false,
-            began_at: 0,
+            left_first,
+            now: Duration::ZERO,
             is_over: false,
         }
     }
@@ -145,16 +162,18 @@ impl<'a> Connection<'a> {
         if self.is_over {
             return Ok(false);
         }
+        self.now = now;
         let mut acted = false;
         if let Some(octets) = self.channel.read(grain)? {
             acted = true;
             self.hear(&octets, ledger)?;
         }
         acted |= self.see_end(ledger);
-        acted |= self.do_next(now, grain, rng);
-        acted |= self.rest(now);
+        acted |= self.do_next(grain, rng);
+        acted |= self.rest();
         if self.channel.is_closed() {
             self.is_over = true;
+            self.left_first |= self.end == End::Open;
         }
         Ok(acted)
     }
@@ -173,12 +192,11 @@ impl<'a> Connection<'a> {
 
     fn take_head(&mut self, head: &Head, ledger: &mut Ledger<'a>) -> Result<(), String> {
         self.rests_until = None;
-        match &self.work {
+        match self.work {
             Work::Rests => {}
             Work::Done { why } => return Err(format!("a request after {why}: {:?}", head.start)),
-            Work::Serves { plan, .. } | Work::Tunnel { plan, .. } => {
-                let id = plan.id;
-                return Err(format!("a request while {id} is not answered: {:?}", head.start));
+            Work::Serves | Work::Tunnel => {
+                return Err(format!("a request while one is not answered: {:?}", head.start));
             }
         }
         let target = head.start.split(' ').nth(1).unwrap_or_default();
@@ -186,12 +204,12 @@ impl<'a> Connection<'a> {
         let (client, plan) =
             ledger.plan(id).ok_or_else(|| format!("nobody sent {:?}", head.start))?;
         let body = check_request(head, plan, self.plan, self.backend, client)?;
+        ledger.note_request_id(id, head)?;
         self.reader.expect(body);
         let record = &mut ledger.records[id];
         let number = record.tries.iter().filter(|earlier| !earlier.lost).count();
         record.tries.push(Try {
             backend: self.backend,
-            connection: self.number,
             reused: self.served > 0,
             lost: self.posthumous,
         });
@@ -199,41 +217,37 @@ impl<'a> Connection<'a> {
             return Err(format!("{} {id} is sent again: {:?}", plan.method, record.tries));
         }
         self.served += 1;
-        let planned = &plan.answers[number.min(plan.answers.len() - 1)];
-        self.began_at = self.channel.wire.borrow().sent.len();
-        self.work = Work::Serves { plan, at: 0, whole: false, answer: planned };
+        let answer = &plan.answers[number.min(plan.answers.len() - 1)];
+        self.incoming = Some(Incoming { plan, answer, at: 0, whole: false });
+        self.work = Work::Serves;
         if !self.posthumous {
             say(|| format!("backend {} gets {} {id}, try {number}", self.backend, plan.method));
-            self.pen.steps.extend(steps(plan, number, planned, self.plan));
+            self.pen.steps.extend(steps(plan, number, answer, self.plan));
         }
         Ok(())
     }
 
     fn take_data(&mut self, data: &[u8], ledger: &mut Ledger<'a>) -> Result<(), String> {
-        match &mut self.work {
-            Work::Rests | Work::Done { .. } => Err("content of nothing".into()),
-            Work::Serves { plan, at, .. } => {
-                compare(plan.id, Matter::RequestBody, *at, plan.body.size(), data)?;
-                *at += data.len();
-                Ok(())
-            }
-            Work::Tunnel { .. } if self.pen.is_before_switch() => {
-                Err("octets of a tunnel before it is open".into())
-            }
-            Work::Tunnel { plan, at } => {
-                let size = plan.tunnel.map_or(0, |tunnel| tunnel.up);
-                compare(plan.id, Matter::TunnelUp, *at, size, data)?;
-                *at += data.len();
-                ledger.records[plan.id].tunnel = Some((*at, self.end));
-                Ok(())
-            }
+        let incoming = self.incoming.as_mut().ok_or("content of nothing")?;
+        let Incoming { plan, at, .. } = incoming;
+        if self.work != Work::Tunnel {
+            compare(plan.id, Matter::RequestBody, *at, plan.body.size(), data)?;
+            *at += data.len();
+            return Ok(());
         }
+        if self.pen.is_before_switch() {
+            return Err("octets of a tunnel before it is open".into());
+        }
+        let size = plan.tunnel.map_or(0, |tunnel| tunnel.up);
+        compare(plan.id, Matter::TunnelUp, *at, size, data)?;
+        *at += data.len();
+        ledger.records[plan.id].tunnel = Some((*at, self.end));
+        Ok(())
     }
 
     fn take_end(&mut self, trailers: &[(String, String)]) -> Result<(), String> {
-        let Work::Serves { plan, at, whole, answer } = &mut self.work else {
-            return Err("the end of nothing".into());
-        };
+        let incoming = self.incoming.as_mut().ok_or("the end of nothing")?;
+        let Incoming { plan, answer, at, whole } = incoming;
         let size = plan.body.size();
         if *at != size {
             return Err(format!("a request body of {at} octets ends as if it were {size}"));
@@ -245,8 +259,14 @@ impl<'a> Connection<'a> {
         *whole = true;
         if answer.status == 101 && plan.tunnel.is_some() {
             // Nothing may come before the 101 has been sent, and roundel cannot have seen it yet.
+            *at = 0;
             self.reader.expect(Body::Everything);
-            self.work = Work::Tunnel { plan, at: 0 };
+            self.work = Work::Tunnel;
+        }
+        // Where only that was awaited, the next request may be right behind.
+        if self.pen.is_only(Until::Whole) {
+            self.pen.clear();
+            self.finish();
         }
         Ok(())
     }
@@ -258,8 +278,8 @@ impl<'a> Connection<'a> {
             return false;
         }
         self.end = seen;
-        if let Work::Tunnel { plan, at } = &self.work {
-            ledger.records[plan.id].tunnel = Some((*at, seen));
+        if let (Work::Tunnel, Some(Incoming { plan, at, .. })) = (self.work, self.incoming) {
+            ledger.records[plan.id].tunnel = Some((at, seen));
             if seen == End::Fin {
                 return true;
             }
@@ -269,31 +289,33 @@ impl<'a> Connection<'a> {
         true
     }
 
-    fn do_next(&mut self, now: Duration, grain: usize, rng: &mut Rng) -> bool {
+    fn do_next(&mut self, grain: usize, rng: &mut Rng) -> bool {
         if self.pen.steps.is_empty() {
             return false;
         }
-        let (at, whole) = match &self.work {
-            Work::Serves { at, whole, .. } => (*at, *whole),
-            Work::Rests | Work::Tunnel { .. } | Work::Done { .. } => (0, true),
-        };
+        let (at, whole) = self.incoming.map_or((0, true), |request| (request.at, request.whole));
         let end = self.end;
         let met = |until| match until {
             Until::End => end != End::Open,
             Until::Body(octets) => whole || at >= octets,
             Until::Whole => whole,
-            Until::Finals(_) | Until::Told(_) | Until::Received(_) | Until::Nothing => false,
+            Until::Finals(_) | Until::Told(_) | Until::Received(_) => false,
         };
-        let acted = self.pen.act(&mut self.channel, met, now, grain, rng);
+        let acted = self.pen.act(&mut self.channel, met, self.now, grain, rng);
+        if whole && self.pen.is_only(Until::Whole) {
+            self.pen.clear();
+        }
         if self.pen.steps.is_empty() && self.end == End::Open {
-            self.finish(now);
+            self.finish();
         }
         acted
     }
 
     /// The plan of a request is carried out.
-    fn finish(&mut self, now: Duration) {
-        let Work::Serves { plan, answer, .. } = &self.work else { return };
+    fn finish(&mut self) {
+        let (Work::Serves, Some(Incoming { plan, answer, .. })) = (self.work, self.incoming) else {
+            return;
+        };
         let fault = effective_fault(plan, answer);
         self.work = match (answer.then, fault) {
             (_, Some(AnswerFault::Surplus)) => Work::Done { why: "surplus octets" },
@@ -304,14 +326,14 @@ impl<'a> Connection<'a> {
         self.rests_until = match self.plan.idle {
             IdlePlan::Keeps => None,
             IdlePlan::EndsAsAnnounced(seconds) | IdlePlan::EndsAfter(seconds) => {
-                Some(now + Duration::from_secs(u64::from(seconds)))
+                Some(self.now + Duration::from_secs(u64::from(seconds)))
             }
         };
     }
 
-    fn rest(&mut self, now: Duration) -> bool {
-        match (&self.work, self.rests_until) {
-            (Work::Rests, Some(over)) if now >= over && self.reader.is_between_messages() => {
+    fn rest(&mut self) -> bool {
+        match (self.work, self.rests_until) {
+            (Work::Rests, Some(over)) if self.now >= over && self.reader.is_between_messages() => {
                 self.rests_until = None;
                 self.channel.close();
                 true
@@ -322,22 +344,20 @@ impl<'a> Connection<'a> {
 
     /// Everything is over: looks at what roundel wrote and nobody read, and at how it ended.
     pub(crate) fn conclude(&mut self, ledger: &mut Ledger<'a>) -> Result<(), String> {
-        if let Work::Serves { plan, answer, .. } = &self.work
+        if let Some(Incoming { plan, answer, .. }) = self.incoming
             && answer.fault == Some(AnswerFault::NeverReads)
         {
-            let written = self.channel.wire.borrow().sent.len() - self.began_at;
-            ledger.records[plan.id].stalled = Some(written as u64);
+            ledger.records[plan.id].stalled = Some(self.channel.wire.borrow().sent.len() as u64);
         }
-        let excused_by_peer = self.channel.wire.borrow().peer_closed && self.end == End::Open;
         self.posthumous = true;
         if !self.channel.is_tls() {
             let rest = self.channel.wire.borrow().rest().to_vec();
             self.hear(&rest, ledger)?;
         }
-        let Work::Serves { plan, whole: false, answer, .. } = &self.work else {
+        let Some(Incoming { plan, answer, whole: false, .. }) = self.incoming else {
             return Ok(());
         };
-        let excused = excused_by_peer
+        let excused = self.left_first
             || plan.fault.is_some()
             || answer.is_early()
             || answer.fault.is_some()
@@ -371,7 +391,8 @@ fn steps(
         When::Octets(count) => steps.push(Step::Await(Until::Body(count))),
         When::Whole => steps.push(Step::Await(Until::Whole)),
     }
-    if planned.is_early() && planned.stops_reading {
+    // Who stops reading has to say that the connection ends: roundel may have sent everything.
+    if planned.is_early() && planned.stops_reading && planned.then == Then::Closes {
         steps.push(Step::StopReading);
     }
     if planned.status == 101

@@ -173,7 +173,7 @@ impl Client {
             Until::Finals(number) => finals >= number,
             Until::Told(place) => finals > place || finals == place && interims > 0,
             Until::Received(octets) => received >= octets || finals == count,
-            Until::Body(_) | Until::Whole | Until::Nothing => false,
+            Until::Body(_) | Until::Whole => false,
         };
         let acted = self.pen.act(channel, met, now, grain, rng);
         if channel.is_closed() {

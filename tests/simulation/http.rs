@@ -67,9 +67,9 @@ impl Head {
 
     /// The value of a field that stands there exactly once.
     pub(crate) fn only(&self, name: &str) -> Option<&str> {
-        let mut values = self.all(name);
-        let value = values.next()?;
-        values.next().is_none().then_some(value)
+        let mut of_name = self.fields.iter().filter(|field| field.0.eq_ignore_ascii_case(name));
+        let (_, value) = of_name.next()?;
+        of_name.next().is_none().then_some(value.as_str())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -141,11 +141,6 @@ impl Reader {
     /// Whether nothing of a message has been read that is not complete.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.state == State::Head && self.octets.is_empty()
-    }
-
-    /// Whether a message goes on until the end of the connection.
-    pub(crate) fn takes_everything(&self) -> bool {
-        self.state == State::Everything
     }
 
     /// The next part, if it is there.

@@ -143,8 +143,6 @@ pub(crate) enum Until {
     Body(usize),
     /// A whole request.
     Whole,
-    /// Nothing that happens: only time passes.
-    Nothing,
 }
 
 /// The things that a peer is about to do, in order.
@@ -169,6 +167,12 @@ impl Pen {
     /// Whether the 101 of a tunnel has not been sent completely.
     pub(crate) fn is_before_switch(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::SendGlued(..)))
+    }
+
+    /// Whether nothing is left to do but to await this.
+    pub(crate) fn is_only(&self, awaited: Until) -> bool {
+        let mut steps = self.steps.iter();
+        matches!(steps.next(), Some(Step::Await(until)) if *until == awaited) && steps.next().is_none()
     }
 
     fn pop(&mut self) {

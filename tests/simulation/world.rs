@@ -122,8 +122,13 @@ impl<'a> World<'a> {
         let fabric = Rc::new(RefCell::new(fabric));
         let start = clock::now();
         let backends = backends(script);
-        let settings =
-            Settings { timeouts: Timeouts::default(), limits: Limits::default(), access_log: None };
+        let settings = Settings {
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            trust: Vec::new(),
+            seed: script.seed,
+            access_log: None,
+        };
         let worker = Worker::new(SimNet(Rc::clone(&fabric)), backends, settings, start);
         let mut world = Self {
             script,
@@ -461,7 +466,8 @@ impl<'a> World<'a> {
                 && may
             {
                 say(|| format!("an event without reason for {}", wire.peer));
-                events.push((token, self.rng.pick(&kinds)));
+                // What epoll tells is never less than the truth.
+                events.push((token, self.rng.pick(&kinds).and(wire.readiness())));
             }
         }
         if !self.stale.is_empty() {
