@@ -1,6 +1,7 @@
 """curl in front, in the many ways that people use it; answers must be what the backend alone gives."""
 
 import hashlib
+import os
 import re
 import shutil
 import threading
@@ -29,6 +30,27 @@ def demo(world):
         expect_equal({answer.status for answer in answers}, {200}, "statuses")
         expect_equal(len(set(texts[:3])), 3, "different answers among three")
         expect_equal(texts[3:], texts[:3], "the second round")
+
+
+@check("a name that resolves only later: its backend comes in without a restart")
+def late_name(world):
+    hosts = world.new_folder("hosts") / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n")
+    # A mount namespace of its own: only this roundel sees these hosts.
+    namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    wrapper = [*namespace, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+    with Nginx(world) as nginx:
+        backend = f"http://late.roundel.test:{nginx.port}"
+        with Roundel(world, [backend], wrapper=wrapper) as proxy:
+            answer = curl(world, f"{proxy.url}/hello")
+            expect_equal(answer.status, 502, "the status before")
+            expect(b"(name_unresolved)" in answer.body, f"{answer.body}")
+            with hosts.open("a") as file:
+                file.write("127.0.0.1 late.roundel.test\n")
+            proxy.wait_for(r"late\.roundel\.test:\d+ is at 127\.0\.0\.1")
+            expect_equal(curl(world, f"{proxy.url}/hello").status, 200, "the status after")
+            expect_equal(len(proxy.warnings()), 1, "warnings: one, however often it was asked for")
+            world.say(proxy.warnings()[0])
 
 
 @check("rotation over three nginx backends is exact")

@@ -29,7 +29,7 @@ DESCRIPTORS_MIN = 15_000
 # No check may hang the run: after this many seconds SIGALRM ends it as a failure.
 CHECK_SECONDS_MAX = 300
 
-PROGRAMS = ["curl", "wrk", "nginx", "strace", "openssl", "python3"]
+PROGRAMS = ["curl", "wrk", "nginx", "strace", "openssl", "python3", "unshare"]
 
 
 class Failure(Exception):
@@ -211,11 +211,11 @@ LogLine = collections.namedtuple(
 class Roundel(Process):
     """The binary under test. Ends with TERM, and must then exit with 0."""
 
-    def __init__(self, world, backends, *options, access_log=True):
+    def __init__(self, world, backends, *options, access_log=True, wrapper=()):
         self.world = world
         self.folder = world.new_folder("roundel")
         self.access_log_file = self.folder / "access.log"
-        command = [world.binary, "--listen", "127.0.0.1:0", *options]
+        command = [*wrapper, world.binary, "--listen", "127.0.0.1:0", *options]
         if access_log:
             command += ["--access-log", self.access_log_file]
         super().__init__([*command, *backends], self.folder)
