@@ -82,12 +82,6 @@ const REQUESTS: &[Request] = &[
         lines: &[],
     },
     Request {
-        name: "a method is compared with its case",
-        wire: "get / HTTP/1.1\r\nHost: a.example\r\n\r\n",
-        start: "get / HTTP/1.1",
-        lines: &[],
-    },
-    Request {
         name: "path and query pass octet for octet",
         wire: "GET //a/../b/./%2e%2E/%2f;p=1//?x=//..&y=%00&&z=a?b HTTP/1.1\r\n\
                Host: a.example\r\n\r\n",

@@ -478,7 +478,9 @@ mod tests {
             // A client of 1.0 cannot be sent a 100 (RFC 9110 section 10.1.1).
             ("1.0", "100-continue", ""),
         ] {
-            let head = format!("POST / HTTP/{version}\r\nHost: h\r\nExpect: {expect}\r\n\r\n");
+            let head = format!(
+                "POST / HTTP/{version}\r\nHost: h\r\nContent-Length: 1\r\nExpect: {expect}\r\n\r\n"
+            );
             let got = request(&head, PLAIN);
             let line = got.lines().find(|line| line.starts_with("Expect")).unwrap_or_default();
             assert_eq!(line, seen, "{head:?}");

@@ -33,7 +33,7 @@ pub enum Reason {
     UnsupportedVersion,
     /// A transfer coding other than chunked.
     UnsupportedCoding,
-    /// CONNECT and TRACE are not for a gateway.
+    /// CONNECT and TRACE are not for a gateway; lower-case letters in a method are read in two ways.
     UnsupportedMethod,
     /// Not a failure: OPTIONS was meant for whoever it reaches here.
     HopLimit,
@@ -150,7 +150,7 @@ impl Reason {
             Self::TargetTooLong => row(414, "target_too_long", REQUEST, "The request target is too long."),
             Self::UnsupportedVersion => row(505, "unsupported_version", REQUEST, "Only HTTP/1.0 and HTTP/1.1 are spoken here."),
             Self::UnsupportedCoding => row(501, "unsupported_coding", REQUEST, "The only transfer coding known here is chunked."),
-            Self::UnsupportedMethod => row(501, "unsupported_method", REQUEST, "CONNECT and TRACE are not served here."),
+            Self::UnsupportedMethod => row(501, "unsupported_method", REQUEST, "This method is not served here: CONNECT, TRACE and those with lower-case letters are not."),
             Self::HopLimit => row(200, "hop_limit", "", "OPTIONS ends here, as its Max-Forwards asks."),
             Self::HeadTimeout => row(408, "head_timeout", REQUEST, "The request head did not arrive in time."),
             Self::BodyTimeout => row(408, "body_timeout", REQUEST, "The request body stopped arriving."),

@@ -174,6 +174,9 @@ fn judge<'a>(
         b"HEAD" => Method::Head,
         b"GET" | b"PUT" | b"DELETE" | b"OPTIONS" => Method::Idempotent,
         b"CONNECT" | b"TRACE" => return Err(Reason::UnsupportedMethod),
+        // Methods are case-sensitive and all of them upper-case, but not every server reads them so:
+        // what is `get` for one is GET for another.
+        text if text.iter().any(u8::is_ascii_lowercase) => return Err(Reason::UnsupportedMethod),
         _ => Method::Other,
     };
     let target = parse_target(line.method, line.target).map_err(|_| Reason::BadTarget)?;
@@ -222,7 +225,10 @@ fn judge<'a>(
             && said.names_protocol
             && matches!(framing, Framing::NoBody | Framing::Length(0)),
         takes_trailers: is_11 && said.options.te && said.names_trailers,
-        expects_continue: is_11 && said.expects_continue,
+        // Without a body there is nothing to wait for, and it must not be said (section 10.1.1).
+        expects_continue: is_11
+            && said.expects_continue
+            && !matches!(framing, Framing::NoBody | Framing::Length(0)),
     })
 }
 
@@ -353,8 +359,8 @@ mod tests {
                 "GET Idempotent Http10 host=- NoBody persistent=1 upgrade=0 trailers=0 continue=0 ours=[0]",
             ),
             (
-                "get / HTTP/1.1\r\nHost: a\r\n\r\n",
-                "get Other Http11 host=a NoBody persistent=1 upgrade=0 trailers=0 continue=0 ours=[0]",
+                "M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "M-SEARCH Other Http11 host=a NoBody persistent=1 upgrade=0 trailers=0 continue=0 ours=[0]",
             ),
             (
                 "HEAD http://b/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n",
@@ -429,6 +435,8 @@ mod tests {
             ("GET http://b/ HTTP/1.1", Reason::BadHost),
             ("CONNECT a:1 HTTP/1.1", Reason::UnsupportedMethod),
             ("TRACE / HTTP/1.1", Reason::UnsupportedMethod),
+            ("get / HTTP/1.1", Reason::UnsupportedMethod),
+            ("Post / HTTP/1.1", Reason::UnsupportedMethod),
         ] {
             assert_eq!(read(&format!("{line}\r\n{host}")), Err(reason), "{line:?}");
         }

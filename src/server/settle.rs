@@ -13,12 +13,13 @@ use crate::h1::forward::AfterResponse;
 use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
 use crate::h1::request::Method;
 use crate::key::Key;
-use crate::net::Net;
+use crate::net::{Net, Sock};
 use crate::observe::access_log::{Record, Reuse};
 use crate::proxy::client::{ClientState, HeadProgress, body_for};
 use crate::proxy::drive::{self, Ending, Failure};
 use crate::proxy::exchange::{Exchange, Freshness, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
+use crate::proxy::upstream::Upstream;
 
 impl<N: Net> Worker<N> {
     /// The response is complete.
@@ -52,7 +53,10 @@ impl<N: Net> Worker<N> {
         failure: Failure,
     ) -> GoesOn {
         // Whatever it was, the connection to the backend is in the middle of something.
-        let upstream = self.upstreams.remove(upstream_key);
+        let mut upstream = self.upstreams.remove(upstream_key);
+        if let Some(upstream) = &mut upstream {
+            never_look_whole(&exchange, upstream);
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
@@ -190,8 +194,9 @@ impl<N: Net> Worker<N> {
             | ClientState::AwaitClose { .. } => (None, None),
         };
         log::trace!("client {key}: broken off, {}", reason.word());
-        if let Some(upstream) = upstream {
-            self.upstreams.remove(upstream);
+        let mut upstream = upstream.and_then(|upstream| self.upstreams.remove(upstream));
+        if let (Some(upstream), Some(exchange)) = (&mut upstream, &exchange) {
+            never_look_whole(exchange, upstream);
         }
         if let Some(exchange) = exchange {
             if ends_by_close(&exchange) {
@@ -276,7 +281,10 @@ impl<N: Net> Worker<N> {
             return;
         };
         let reason = match self.upstreams.remove(upstream_key) {
-            Some(upstream) => drive::overdue(client, &upstream, &exchange),
+            Some(mut upstream) => {
+                never_look_whole(&exchange, &mut upstream);
+                drive::overdue(client, &upstream, &exchange)
+            }
             None => Reason::Internal,
         };
         let can_be_told = !exchange.has_answered() && !client.link.is_clogged();
@@ -407,6 +415,14 @@ impl<N: Net> Worker<N> {
             reason: Some(reason),
             request_id: b"",
         });
+    }
+}
+
+/// A request that breaks off must not look complete to its backend. The framing tells those that look;
+/// a server that takes the end of the connection for the end of the body is told by a reset.
+fn never_look_whole<S: Sock>(exchange: &Exchange, upstream: &mut Upstream<S>) {
+    if !exchange.request.is_complete() {
+        upstream.link.reset_on_close();
     }
 }
 
