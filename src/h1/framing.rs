@@ -49,15 +49,20 @@ impl ContentLength {
     }
 }
 
+/// The longest body that can be announced. Servers that count in signed numbers, or use the largest
+/// number as a mark, read what is beyond as something else.
+pub const CONTENT_LENGTH_MAX: u64 = i64::MAX as u64;
+
 /// Digits and nothing else: no sign, no white space, no `0x`, no overflow.
 fn parse_length(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |number, digit| {
+    let number = digits.iter().try_fold(0u64, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
-    })
+    })?;
+    (number <= CONTENT_LENGTH_MAX).then_some(number)
 }
 
 /// What the `Transfer-Encoding` fields of a head say together.
@@ -202,7 +207,8 @@ mod tests {
         ("leading zeros", &[('l', "005")], Ok(Framing::Length(5))),
         ("the same length twice", &[('l', "5"), ('l', "5")], Ok(Framing::Length(5))),
         ("a list of the same length", &[('l', "5, 5")], Ok(Framing::Length(5))),
-        ("largest", &[('l', "18446744073709551615")], Ok(Framing::Length(u64::MAX))),
+        ("largest", &[('l', "9223372036854775807")], Ok(Framing::Length(CONTENT_LENGTH_MAX))),
+        ("one more", &[('l', "9223372036854775808")], Err(FramingError::Ambiguous)),
         ("overflow", &[('l', "18446744073709551616")], Err(FramingError::Ambiguous)),
         ("two lengths", &[('l', "5"), ('l', "6")], Err(FramingError::Ambiguous)),
         ("a list of two", &[('l', "5, 6")], Err(FramingError::Ambiguous)),
