@@ -226,7 +226,7 @@ fn parse_prefix(path: &str) -> Result<String, String> {
     if path.len() > PREFIX_BYTES_MAX {
         return Err(format!("a prefix has at most {PREFIX_BYTES_MAX} characters"));
     }
-    Ok(path.strip_suffix('/').unwrap_or(path).to_owned())
+    Ok(path.trim_end_matches('/').to_owned())
 }
 
 /// Whether an octet may stand in a path (RFC 3986 section 3.3, `pchar` and `/`).
@@ -245,6 +245,7 @@ mod tests {
             ("http://127.0.0.1:3001", "127.0.0.1:3001", "127.0.0.1:3001", "", 1),
             ("http://127.0.0.1", "127.0.0.1:80", "127.0.0.1", "", 1),
             ("HTTP://h:80/", "h:80", "h", "", 1),
+            ("http://h//", "h:80", "h", "", 1),
             ("https://www.example.org", "www.example.org:443", "www.example.org", "", 1),
             ("https://h:8443/a/b/,weight=3", "h:8443", "h:8443", "/a/b", 3),
             ("http://[::1]:3001/x", "[::1]:3001", "[::1]:3001", "/x", 1),

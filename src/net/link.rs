@@ -161,9 +161,10 @@ impl<S: Sock> Link<S> {
         Ok(written)
     }
 
-    /// Forgets what waits: the peer takes no more.
+    /// Forgets what waits: the peer takes no more. The connection counts as closing from now on.
     pub fn discard_unsent(&mut self) {
         self.out = Outbox::default();
+        self.latch.set(Readiness::CLOSING);
     }
 
     /// Goes on with the handshake of the transport; a plain one has none.

@@ -98,9 +98,13 @@ pub(super) fn reusable<S: Sock>(
     promise
 }
 
-/// The backend takes no more of the request. Nothing of it is read from the client any more, and both
-/// connections end with this exchange; but an answer that has been sent is still relayed.
+/// The backend takes no more of the request. Nothing of it is read from the client any more, and the
+/// connection ends with this exchange; but an answer that has been sent is still relayed. A request
+/// that was taken from the client as a whole stays so: it may be sent again, and the client's
+/// connection may go on.
 pub(super) fn abandon<S: Sock>(exchange: &mut Exchange, upstream: &mut Upstream<S>) {
-    exchange.request = RequestState::Abandoned;
+    if !exchange.request.is_complete() {
+        exchange.request = RequestState::Abandoned;
+    }
     upstream.link.discard_unsent();
 }

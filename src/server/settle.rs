@@ -31,6 +31,9 @@ impl<N: Net> Worker<N> {
         ending: Ending,
     ) -> GoesOn {
         log::trace!("client {key}: {} complete", exchange.status.unwrap_or(0));
+        if let Some(upstream) = self.upstreams.get_mut(upstream) {
+            never_look_whole(&exchange, upstream);
+        }
         self.release(upstream, ending.upstream);
         self.log_exchange(key, &exchange, None);
         if self.shared.phase == Phase::Draining {

@@ -7,7 +7,7 @@ use super::{
     client::compare,
     http::{Body, Head, Item, Matter, Reader, content},
     messages::{answer, check_request, effective_fault, id_of, trailers_that_go_on},
-    peer::{Channel, Pen, Step, Until},
+    peer::{Channel, Pen, Step, Until, with_pauses},
     rng::Rng,
     script::{
         AnswerFault, AnswerPlan, BackendPlan, IdlePlan, RequestPlan, Script, Then, TunnelEnding,
@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) tries: Vec<Try>,
     /// Octets that came up its tunnel, and how that ended.
     pub(crate) tunnel: Option<(usize, End)>,
+    /// How much roundel read of the last answer.
+    pub(crate) taken: Option<u64>,
     /// How much roundel had written of it when it was over, where the backend did not read.
     pub(crate) stalled: Option<u64>,
 }
@@ -58,6 +60,15 @@ impl<'a> Ledger<'a> {
         self.script.clients.iter().enumerate().find_map(|(client, plan)| {
             plan.requests.iter().find(|request| request.id == id).map(|request| (client, request))
         })
+    }
+
+    /// Whether the client of this request does something wrong, which may be in a later request that is
+    /// already on its way.
+    fn client_goes_wrong(&self, id: usize) -> bool {
+        let (client, plan) = self.plan(id).expect("it was sent");
+        let client = &self.script.clients[client];
+        let later = client.requests.last().is_some_and(|last| last.fault.is_some());
+        plan.fault.is_some() || client.pipelined && later
     }
 
     /// Each request has one id for clients, backends and logs, and no other request has it.
@@ -97,6 +108,8 @@ struct Incoming<'a> {
     /// So many octets of its content have come, or of its tunnel once that is open.
     at: usize,
     whole: bool,
+    /// What roundel had read from this connection before.
+    taken_before: u64,
 }
 
 pub(crate) struct Connection<'a> {
@@ -164,7 +177,9 @@ impl<'a> Connection<'a> {
         }
         self.now = now;
         let mut acted = false;
-        if let Some(octets) = self.channel.read(grain)? {
+        // Who is about to close does not look any more.
+        let closes = matches!(self.pen.steps.front(), Some(Step::Close | Step::Reset));
+        if !closes && let Some(octets) = self.channel.read(grain)? {
             acted = true;
             self.hear(&octets, ledger)?;
         }
@@ -218,7 +233,8 @@ impl<'a> Connection<'a> {
         }
         self.served += 1;
         let answer = &plan.answers[number.min(plan.answers.len() - 1)];
-        self.incoming = Some(Incoming { plan, answer, at: 0, whole: false });
+        let taken_before = self.channel.wire.borrow().taken;
+        self.incoming = Some(Incoming { plan, answer, at: 0, whole: false, taken_before });
         self.work = Work::Serves;
         if !self.posthumous {
             say(|| format!("backend {} gets {} {id}, try {number}", self.backend, plan.method));
@@ -247,7 +263,7 @@ impl<'a> Connection<'a> {
 
     fn take_end(&mut self, trailers: &[(String, String)]) -> Result<(), String> {
         let incoming = self.incoming.as_mut().ok_or("the end of nothing")?;
-        let Incoming { plan, answer, at, whole } = incoming;
+        let Incoming { plan, answer, at, whole, .. } = incoming;
         let size = plan.body.size();
         if *at != size {
             return Err(format!("a request body of {at} octets ends as if it were {size}"));
@@ -344,10 +360,13 @@ impl<'a> Connection<'a> {
 
     /// Everything is over: looks at what roundel wrote and nobody read, and at how it ended.
     pub(crate) fn conclude(&mut self, ledger: &mut Ledger<'a>) -> Result<(), String> {
-        if let Some(Incoming { plan, answer, .. }) = self.incoming
-            && answer.fault == Some(AnswerFault::NeverReads)
-        {
-            ledger.records[plan.id].stalled = Some(self.channel.wire.borrow().sent.len() as u64);
+        if let Some(Incoming { plan, answer, taken_before, .. }) = self.incoming {
+            let wire = self.channel.wire.borrow();
+            let record = &mut ledger.records[plan.id];
+            record.taken = Some(wire.taken - taken_before);
+            if answer.fault == Some(AnswerFault::NeverReads) {
+                record.stalled = Some(wire.sent.len() as u64);
+            }
         }
         self.posthumous = true;
         if !self.channel.is_tls() {
@@ -358,7 +377,7 @@ impl<'a> Connection<'a> {
             return Ok(());
         };
         let excused = self.left_first
-            || plan.fault.is_some()
+            || ledger.client_goes_wrong(plan.id)
             || answer.is_early()
             || answer.fault.is_some()
             || ledger.script.drain_after.is_some()
@@ -442,7 +461,8 @@ fn steps(
             steps.extend(wait);
         }
         None => {
-            steps.push(Step::Send([octets.head, octets.body].concat()));
+            let whole = [octets.head, octets.body].concat();
+            steps.extend(with_pauses(&whole, planned.pauses));
             match planned.then {
                 // What is left of the request is read before anything new can begin.
                 Then::GoesOn => steps.push(Step::Await(Until::Whole)),

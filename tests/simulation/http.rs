@@ -278,7 +278,10 @@ fn parse_field(line: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Puts content into chunks of these sizes, each at least 1, as often as they are needed.
+/// So many chunks have extensions: there is a limit for all of a message together.
+const EXTENSIONS_COUNT_MAX: usize = 100;
+
+/// Puts content into chunks of these sizes, one after the other and all over again.
 pub(crate) struct Chunking {
     pub(crate) sizes: Vec<usize>,
     pub(crate) extensions: bool,
@@ -289,11 +292,14 @@ impl Chunking {
     pub(crate) fn encode(&self, content: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut rest = content;
-        let mut sizes = self.sizes.iter().cycle();
-        while !rest.is_empty() {
-            let size = sizes.next().copied().unwrap_or(rest.len()).clamp(1, rest.len());
+        for (place, size) in self.sizes.iter().cycle().enumerate() {
+            if rest.is_empty() {
+                break;
+            }
+            let size = (*size).clamp(1, rest.len());
             let (chunk, behind) = rest.split_at(size);
-            let extension = if self.extensions { ";a;b=c;d=\"e f\"" } else { "" };
+            let extended = self.extensions && place < EXTENSIONS_COUNT_MAX;
+            let extension = if extended { ";a;b=c;d=\"e f\"" } else { "" };
             out.extend_from_slice(format!("{size:x}{extension}\r\n").as_bytes());
             out.extend_from_slice(chunk);
             out.extend_from_slice(b"\r\n");

@@ -92,7 +92,7 @@ pub(crate) fn request_head(plan: &RequestPlan) -> Vec<u8> {
     let version = if plan.http10 { "1.0" } else { "1.1" };
     let mut head = format!("{} {authority}{} HTTP/{version}\r\n", plan.method, target(plan));
     head += &format!("Host: {HOST}\r\nX-Id: {}\r\n", plan.id);
-    head += "X-Nominated: this connection only\r\nKeep-Alive: 300\r\n";
+    head += "X-Nominated: yes\r\nKeep-Alive: 300\r\n";
     head += match (plan.tunnel, plan.wish) {
         (Some(_), _) => "Connection: X-Nominated, Upgrade\r\nUpgrade: sim\r\n",
         (None, Wish::Unsaid) => "Connection: X-Nominated\r\n",
@@ -299,7 +299,7 @@ fn answer_head(
     if answer.status == 101 {
         fields += "Connection: Upgrade\r\nUpgrade: sim\r\n";
     } else {
-        fields += "X-Nominated: this connection only\r\n";
+        fields += "X-Nominated: yes\r\n";
         fields += match (answer.then, answer.http10) {
             (Then::Closes, _) => "Connection: X-Nominated, close\r\n",
             (Then::GoesOn | Then::ClosesSilently, true) => {

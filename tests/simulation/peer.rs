@@ -68,6 +68,10 @@ impl Channel {
         Ok(Some(octets))
     }
 
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reading
+    }
+
     pub(crate) fn stop_reading(&mut self) {
         self.reading = false;
     }
@@ -75,7 +79,13 @@ impl Channel {
     /// How roundel's direction has ended. Who does not read only learns of it when roundel is gone.
     pub(crate) fn sees_end(&self) -> End {
         let wire = self.wire.borrow();
+        // TLS has its own end, which may come without that of TCP.
+        #[cfg(feature = "tls")]
+        let ended = self.tls.as_ref().is_some_and(|tls| tls.ended);
+        #[cfg(not(feature = "tls"))]
+        let ended = false;
         match wire.peer_sees_end() {
+            End::Open if ended => End::Fin,
             End::Open if wire.gone && !self.reading => End::Fin,
             end => end,
         }
@@ -96,7 +106,7 @@ impl Channel {
     }
 
     /// Breaks off. With TLS that may as well be an end of TCP inside of it.
-    pub(crate) fn reset(&mut self, rng: &mut Rng) {
+    pub(crate) fn reset(&self, rng: &mut Rng) {
         let mut wire = self.wire.borrow_mut();
         if self.is_tls() && rng.percent(50) {
             wire.peer_close();
@@ -172,7 +182,8 @@ impl Pen {
     /// Whether nothing is left to do but to await this.
     pub(crate) fn is_only(&self, awaited: Until) -> bool {
         let mut steps = self.steps.iter();
-        matches!(steps.next(), Some(Step::Await(until)) if *until == awaited) && steps.next().is_none()
+        matches!(steps.next(), Some(Step::Await(until)) if *until == awaited)
+            && steps.next().is_none()
     }
 
     fn pop(&mut self) {
@@ -262,4 +273,20 @@ impl Pen {
         }
         true
     }
+}
+
+/// How long a slow peer is silent: less than roundel waits, but twice it is more.
+const PAUSE_MS: u64 = 40_000;
+
+/// Sends these octets in parts, with so many pauses in between.
+pub(crate) fn with_pauses(octets: &[u8], pauses: usize) -> Vec<Step> {
+    let part = octets.len().div_ceil(pauses + 1).max(1);
+    let mut steps = Vec::new();
+    for part in octets.chunks(part) {
+        if !steps.is_empty() {
+            steps.push(Step::AwaitAtMost(Until::End, PAUSE_MS));
+        }
+        steps.push(Step::Send(part.to_vec()));
+    }
+    steps
 }

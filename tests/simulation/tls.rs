@@ -77,12 +77,15 @@ pub(crate) struct TlsEnd {
     connection: ServerConnection,
     /// roundel broke off.
     failed: bool,
+    /// roundel has said that nothing follows.
+    pub(crate) ended: bool,
 }
 
 impl TlsEnd {
     pub(crate) fn new(server: &TlsServer) -> Self {
-        let connection = ServerConnection::new(Arc::clone(&server.0)).expect("a sound config");
-        Self { connection, failed: false }
+        let mut connection = ServerConnection::new(Arc::clone(&server.0)).expect("a sound config");
+        connection.set_buffer_limit(None);
+        Self { connection, failed: false, ended: false }
     }
 
     pub(crate) fn send(&mut self, octets: &[u8], wire: &mut Wire) {
@@ -97,7 +100,7 @@ impl TlsEnd {
         while !rest.is_empty() && !self.failed {
             self.connection.read_tls(&mut rest).map_err(|e| e.to_string())?;
             match self.connection.process_new_packets() {
-                Ok(_) => {}
+                Ok(state) => self.ended = state.peer_has_closed(),
                 // What a client says to a certificate that it does not like.
                 Err(Error::AlertReceived(_)) => self.failed = true,
                 Err(error) => return Err(format!("roundel sends invalid TLS: {error}")),

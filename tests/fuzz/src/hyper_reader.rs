@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -14,11 +15,13 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response};
 
+use crate::show;
+
 /// More polls than any message of a fuzzer needs.
 const POLLS_MAX: usize = 10_000;
 
 /// A message as hyper understood it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Method, target and the authority of an absolute target; or the status alone.
     pub start: Vec<String>,
@@ -28,6 +31,13 @@ pub struct Seen {
     pub content: Option<Vec<u8>>,
     /// The trailer section, where there was one.
     pub trailers: Option<HeaderMap>,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let content = self.content.as_deref().map_or("broken".to_owned(), show);
+        write!(f, "{:?} {:?} {content}", self.start, self.fields)
+    }
 }
 
 /// A connection whose peer has sent `input`, and then nothing more. A client may read from it only

@@ -16,8 +16,31 @@ pub mod split;
 pub mod strict_reader;
 pub mod world;
 
+/// The most octets that a panic message shows of a piece.
+const SHOWN_BYTES_MAX: usize = 4096;
+
 /// Octets as people can read them in a panic message.
 #[must_use]
 pub fn show(octets: &[u8]) -> String {
-    octets.escape_ascii().to_string()
+    let shown = octets.len().min(SHOWN_BYTES_MAX);
+    let left = octets.len() - shown;
+    let more = if left > 0 { format!(" and {left} more") } else { String::new() };
+    format!("{}{more}", octets[..shown].escape_ascii())
+}
+
+/// Holds that two pieces are the same; says where they are not.
+///
+/// # Panics
+/// When they differ.
+pub fn assert_same(got: &[u8], want: &[u8], context: &str) {
+    if got != want {
+        let at = got.iter().zip(want).take_while(|(a, b)| a == b).count();
+        panic!(
+            "{} octets instead of {}, the first {at} are right\n got: {}\nwant: {}\n{context}",
+            got.len(),
+            want.len(),
+            show(&got[at..]),
+            show(&want[at..])
+        );
+    }
 }

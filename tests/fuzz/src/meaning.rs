@@ -11,6 +11,7 @@ const WRITTEN_IN_REQUESTS: &[&str] = &["expect", "host", "max-forwards", "via"];
 
 /// Fields for one connection only, framing included: they go no further than to whoever reads them.
 const HOP_BY_HOP: &[&str] = &[
+    "close",
     "connection",
     "content-length",
     "keep-alive",

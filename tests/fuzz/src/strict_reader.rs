@@ -3,6 +3,10 @@
 //! The product may forgive its peers this and that; whoever receives from the product need not
 //! forgive anything. Written to be obviously right, not fast: it starts over for every call.
 
+use std::fmt;
+
+use crate::show;
+
 /// What a sender must not write, in words.
 pub type Fault = String;
 
@@ -10,7 +14,7 @@ pub type Fault = String;
 pub type Field = (Vec<u8>, Vec<u8>);
 
 /// A message, as far as it is there.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// The three parts of the start line.
     pub start: [Vec<u8>; 3],
@@ -39,6 +43,17 @@ pub enum Framing {
     Chunked,
     /// The end of the connection.
     UntilClose,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, two, three] = self.start.each_ref().map(|part| show(part));
+        write!(f, "{one} {two} {three}, {:?}, whole: {},", self.framing, self.is_whole)?;
+        for (name, value) in &self.fields {
+            write!(f, " [{}: {}]", show(name), show(value))?;
+        }
+        write!(f, " {}", show(&self.content))
+    }
 }
 
 impl Message {
@@ -139,7 +154,7 @@ fn read_head(octets: &[u8]) -> Result<Option<Message>, Fault> {
     let first = lines.next().unwrap_or_default();
     let mut parts = first.splitn(3, |octet| *octet == b' ').map(<[u8]>::to_vec);
     let (Some(a), Some(b), Some(c)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(format!("the start line has no three parts: {}", crate::show(first)));
+        return Err(format!("the start line has no three parts: {}", show(first)));
     };
     require(c.iter().all(|octet| is_text(*octet)), "the start line has control octets")?;
     Ok(Some(Message {
@@ -170,7 +185,7 @@ fn split_lines(mut section: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn read_field(line: &[u8]) -> Result<Field, Fault> {
     let colon = line.iter().position(|octet| *octet == b':');
-    let (name, rest) = line.split_at(colon.ok_or_else(|| format!("no colon: {}", crate::show(line)))?);
+    let (name, rest) = line.split_at(colon.ok_or_else(|| format!("no colon: {}", show(line)))?);
     let value = &rest[1..];
     let value = value.strip_prefix(b" ").unwrap_or(value);
     require(is_token(name), "a field name is no token")?;
@@ -231,6 +246,7 @@ pub fn read_chunks(octets: &[u8]) -> Result<Chunks, Fault> {
         let Some(line_end) = rest.windows(2).position(|window| window == b"\r\n") else {
             let could_be = rest.iter().all(|o| o.is_ascii_hexdigit() || *o == b'\r');
             require(could_be, "what begins here is no chunk size")?;
+            chunks.used = octets.len();
             return Ok(chunks);
         };
         let size = std::str::from_utf8(&rest[..line_end]).map_err(|e| e.to_string())?;
@@ -264,6 +280,8 @@ fn read_trailers(mut chunks: Chunks, octets: &[u8], line: usize) -> Result<Chunk
         chunks.trailers = split_lines(&section[..end]).map(read_field).collect::<Result<_, _>>()?;
         chunks.used += line + end + 4;
         chunks.is_whole = true;
+    } else {
+        chunks.used = octets.len();
     }
     Ok(chunks)
 }
@@ -315,7 +333,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\na\r\n",
             b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
         ] {
-            assert!(read_request(wire).is_err(), "{}", crate::show(wire));
+            assert!(read_request(wire).is_err(), "{}", show(wire));
         }
     }
 }

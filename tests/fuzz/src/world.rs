@@ -310,6 +310,8 @@ pub struct Got {
     pub answer: Option<Answer>,
     /// How much the client had been sent when its first octet went out.
     pub sent_before: usize,
+    /// How the worker ended the connection, where that was in the middle of this request.
+    pub cut: Option<End>,
 }
 
 /// A connection to a backend, and how far the backend is with it.
@@ -331,7 +333,10 @@ struct World<'a> {
     outcome: Outcome,
 }
 
-/// How many steps a world may take to come to rest, for each octet in it and to begin with.
+/// What the clock on the wall says at first.
+const START_UNIX_MS: u64 = 1_000_000_000_000;
+
+/// How many rounds a world may take to come to rest.
 const ROUNDS_MAX: usize = 1000;
 
 /// Lets the worker live through the script, at this pace, until nothing is left of it.
@@ -340,7 +345,8 @@ const ROUNDS_MAX: usize = 1000;
 /// When the worker never comes to rest, leaves something behind, or writes what no sender may.
 #[must_use]
 pub fn play(script: &Script, pace: Pace) -> Outcome {
-    let now = clock::now();
+    // Answers tell the time, and two plays are compared.
+    let now = Now { unix_ms: START_UNIX_MS, ..clock::now() };
     let backends = [9001, 9002].map(|port| {
         let config = parse_backend(&format!("http://127.0.0.1:{port}/p")).expect("a good URL");
         (Backend::new(&config, Security::Plain), 1)
@@ -377,14 +383,16 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
 }
 
 /// What the four low bits above the direction in a step mean.
-const STEP_BYTES: [usize; 16] = [
-    1, 1, 1, 2, 3, 4, 7, 16, 33, 64, 128, 512, 1024, 4096, 65_536, usize::MAX,
-];
+const STEP_BYTES: [usize; 16] =
+    [1, 1, 1, 2, 3, 4, 7, 16, 33, 64, 128, 512, 1024, 4096, 65_536, usize::MAX];
 
 impl World<'_> {
-    /// One step: who gets on (2 bits), by how much (4 bits), and whether the poll speaks of others
-    /// as well (1 bit).
+    /// One step: who gets on (2 bits), by how much (4 bits), whether the poll speaks of others as well
+    /// (1 bit), and whether the client has said its last (1 bit).
     fn step(&mut self, step: u8) {
+        if step & 0x80 != 0 {
+            self.client.borrow_mut().end = End::Fin;
+        }
         let octets = STEP_BYTES[usize::from(step >> 2 & 15)];
         match step & 3 {
             0 => self.arrive(&Rc::clone(&self.client), octets),
@@ -465,12 +473,7 @@ impl World<'_> {
         self.worker.expire(self.now);
         self.worker.end_turn();
         for wire in std::mem::take(&mut self.worker.net_mut().fresh) {
-            self.visits.push(Visit {
-                wire,
-                read_to: 0,
-                open: None,
-                is_tunnel: false,
-            });
+            self.visits.push(Visit { wire, read_to: 0, open: None, is_tunnel: false });
         }
         for place in 0..self.visits.len() {
             while self.attend(place) {}
@@ -499,7 +502,8 @@ impl World<'_> {
         let open = *visit.open.get_or_insert_with(|| {
             let mark = wire.marks.iter().rfind(|(start, _)| *start <= visit.read_to);
             let sent_before = mark.map_or(0, |(_, sent)| *sent);
-            self.outcome.requests.push(Got { message: message.clone(), answer: None, sent_before });
+            let message = message.clone();
+            self.outcome.requests.push(Got { message, answer: None, sent_before, cut: None });
             self.outcome.requests.len() - 1
         });
         let got = &mut self.outcome.requests[open];
@@ -530,6 +534,11 @@ impl World<'_> {
                 self.outcome.to_client.clone_from(&client.written);
                 self.outcome.client_end = client.our_end;
                 drop(client);
+                for visit in &self.visits {
+                    if let Some(open) = visit.open {
+                        self.outcome.requests[open].cut = Some(visit.wire.borrow().our_end);
+                    }
+                }
                 return self.outcome;
             }
         }
@@ -550,8 +559,14 @@ mod tests {
         assert_eq!(script.client.len(), 1 + 2048 + 1);
         assert_eq!(script.schedule, [0, 0x1e]);
         let [one, two] = script.answers.as_slice() else { panic!("two answers") };
-        assert_eq!((one.octets.as_slice(), one.end, one.begins), (&b"one"[..], End::Reset, Begins::AfterHead));
-        assert_eq!((two.octets.as_slice(), two.end, two.begins), (&b"two"[..], End::Fin, Begins::AfterRequest));
+        assert_eq!(
+            (one.octets.as_slice(), one.end, one.begins),
+            (&b"one"[..], End::Reset, Begins::AfterHead)
+        );
+        assert_eq!(
+            (two.octets.as_slice(), two.end, two.begins),
+            (&b"two"[..], End::Fin, Begins::AfterRequest)
+        );
     }
 
     #[test]
@@ -560,7 +575,8 @@ mod tests {
         script.schedule = (0..=255).cycle().take(4096).collect();
         for pace in [Pace::AtOnce, Pace::Scheduled] {
             let outcome = play(&script, pace);
-            let targets: Vec<_> = outcome.requests.iter().map(|r| r.message.start[1].as_slice()).collect();
+            let targets: Vec<_> =
+                outcome.requests.iter().map(|r| r.message.start[1].as_slice()).collect();
             assert_eq!(targets, [b"/p/a", b"/p/b"], "{pace:?}");
             assert_eq!(outcome.to_client, PLAIN_ANSWER.repeat(2), "{pace:?}");
         }

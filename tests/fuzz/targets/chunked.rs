@@ -13,10 +13,29 @@ use roundel_fuzz::{hyper_reader, meaning, show};
 
 /// Fields of which a recipient could act on a trailer (RFC 9110 section 6.5.1).
 const HARMFUL: &[&str] = &[
-    "authorization", "cache-control", "connection", "content-encoding", "content-length",
-    "content-range", "content-type", "cookie", "expect", "forwarded", "host", "keep-alive",
-    "max-forwards", "proxy-authenticate", "proxy-authorization", "proxy-connection", "set-cookie",
-    "te", "trailer", "transfer-encoding", "upgrade", "www-authenticate", "x-forwarded-for",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+    "x-forwarded-for",
 ];
 
 /// What came of a body.
