@@ -309,7 +309,8 @@ fn an_early_final_response_reaches_the_client_whole() {
             "HTTP/1.1 413 Content Too Large\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         ));
-        upstream.half_close();
+        // The answer is whole: roundel may have reset the connection of the unfinished request by now.
+        let _ = upstream.try_half_close();
         let response = client.response();
         assert_eq!((response.status(), response.text()), (413, body));
         assert_eq!(response.field("connection"), Some("close"));

@@ -177,7 +177,7 @@ fn story(seed: u64, tls: bool) -> String {
     };
     format!(
         "{head}To see it again: ROUNDEL_SEED={seed} cargo test --test simulation\n\
-         The smallest script that fails likewise:\n{script:#?}\n\
+         The smallest script that fails likewise:\n\n{script}\n\
          What happens in it ({skipped} lines are left out; ROUNDEL_TRACE=all shows them):\n{}\n\
          {}{note}\n",
         lines[skipped..].join("\n"),

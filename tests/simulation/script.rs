@@ -3,6 +3,8 @@
 //! A script is plain data, so that a failing one can be cut down piece by piece. `chance.rs` makes one
 //! from a seed.
 
+use std::fmt;
+
 use super::rng::Rng;
 
 /// Octet sizes of everything that moves.
@@ -392,4 +394,64 @@ impl Script {
     pub(crate) fn requests(&self) -> impl Iterator<Item = &RequestPlan> {
         self.clients.iter().flat_map(|client| &client.requests)
     }
+}
+
+/// For people: one line for each thing, and only what is not the plainest.
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, texture, capacity, noise, lazy, drain_after, .. } = self;
+        write!(f, "seed {seed}, {texture:?}, buffers of {capacity} octets at most")?;
+        write!(f, "{}{}", said(*noise, "noise"), said(*lazy, "late events"))?;
+        writeln!(f, "{}", asked("stops after", drain_after.as_ref()))?;
+        for (number, backend) in self.backends.iter().enumerate() {
+            let BackendPlan { weight, prefix, security, address, connect, idle } = backend;
+            write!(f, "backend {number}: {security:?}, {address:?}, {connect:?}, {idle:?}")?;
+            writeln!(f, ", weight {weight}{}{prefix}", said(!prefix.is_empty(), "prefix "))?;
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            let ClientPlan { arrives_ms, pipelined, pause_ms, leaves, requests } = client;
+            write!(f, "client {number}: comes after {arrives_ms} ms, {leaves:?} at the end")?;
+            writeln!(f, ", pauses {pause_ms} ms{}", said(*pipelined, "pipelines"))?;
+            for request in requests {
+                request.describe(f)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RequestPlan {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, method, http10, wish, absolute, padding, pauses, body, .. } = self;
+        write!(f, "  {method} {id}: {body:?}{}", said(*http10, "HTTP/1.0"))?;
+        write!(f, "{}", asked("wishes", (*wish != Wish::Unsaid).then_some(wish)))?;
+        write!(f, "{}", said(*absolute, "absolute target"))?;
+        write!(f, "{}", said(self.expects, "expects a 100"))?;
+        write!(f, "{}", asked("padding", (*padding > 0).then_some(padding)))?;
+        write!(f, "{}", asked("pauses", (*pauses > 0).then_some(pauses)))?;
+        write!(f, "{}", asked("FAULT", self.fault.as_ref()))?;
+        writeln!(f, "{}", asked("tunnel", self.tunnel.as_ref()))?;
+        self.answers.iter().try_for_each(|answer| answer.describe(f))
+    }
+}
+
+impl AnswerPlan {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { after, interims, status, body, padding, pauses, then, .. } = self;
+        write!(f, "    {status}: {body:?} after {after:?}, {then:?}")?;
+        write!(f, "{}", asked("interims", (!interims.is_empty()).then_some(interims)))?;
+        write!(f, "{}", said(self.http10, "HTTP/1.0"))?;
+        write!(f, "{}", said(self.stops_reading, "stops reading"))?;
+        write!(f, "{}", asked("padding", (*padding > 0).then_some(padding)))?;
+        write!(f, "{}", asked("pauses", (*pauses > 0).then_some(pauses)))?;
+        writeln!(f, "{}", asked("FAULT", self.fault.as_ref()))
+    }
+}
+
+fn said(is_so: bool, text: &str) -> String {
+    if is_so { format!(", {text}") } else { String::new() }
+}
+
+fn asked(name: &str, value: Option<&impl fmt::Debug>) -> String {
+    value.map(|value| format!(", {name} {value:?}")).unwrap_or_default()
 }

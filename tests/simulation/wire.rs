@@ -586,8 +586,8 @@ pub(crate) struct Fabric {
     rng: Rng,
     capacity: usize,
     noisy: bool,
-    /// In so many of a hundred cases there is no socket to be had.
-    pub(crate) exhausted_percent: usize,
+    /// For each backend, in how many of a hundred cases there is no socket to be had.
+    pub(crate) exhausted_percent: Vec<usize>,
     connections: usize,
 }
 
@@ -599,7 +599,7 @@ impl Fabric {
             rng,
             capacity,
             noisy,
-            exhausted_percent: 0,
+            exhausted_percent: Vec::new(),
             connections: 0,
         }
     }
@@ -623,12 +623,13 @@ impl Net for SimNet {
 
     fn connect(&mut self, address: SocketAddr, token: Token) -> io::Result<SimSock> {
         let mut fabric = self.0.borrow_mut();
-        let share = fabric.exhausted_percent;
+        fabric.meters.count_call();
+        let (backend, connection) = (super::world::backend_of(address), fabric.connections);
+        let share = fabric.exhausted_percent.get(backend).copied().unwrap_or_default();
         if fabric.rng.percent(share) {
             say(|| format!("    connects to {address}: no socket to be had"));
             return Err(ErrorKind::AddrNotAvailable.into());
         }
-        let (backend, connection) = (super::world::backend_of(address), fabric.connections);
         fabric.connections += 1;
         let mut wire = fabric.wire(Peer::Backend { backend, connection }).connecting();
         wire.token = Some(token);

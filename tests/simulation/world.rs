@@ -118,7 +118,10 @@ pub(crate) fn run(script: &Script) -> Result<Tally, Failure> {
 impl<'a> World<'a> {
     fn new(script: &'a Script) -> Self {
         let mut rng = Rng::new(script.seed ^ 0x5eed);
-        let fabric = Fabric::new(rng.fork(), script.capacity, script.noise);
+        let mut fabric = Fabric::new(rng.fork(), script.capacity, script.noise);
+        let moody = |plan: &BackendPlan| plan.connect == ConnectPlan::Moody;
+        fabric.exhausted_percent =
+            script.backends.iter().map(|plan| if moody(plan) { 20 } else { 0 }).collect();
         let fabric = Rc::new(RefCell::new(fabric));
         let start = clock::now();
         let backends = backends(script);

@@ -118,7 +118,12 @@ impl Wire {
 
     /// Ends this direction: FIN.
     pub(crate) fn half_close(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+        self.try_half_close().expect("shutdown");
+    }
+
+    /// Ends this direction; the peer may have reset the connection already.
+    pub(crate) fn try_half_close(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
     }
 
     /// Ends the connection with FIN, at once (if all that was received has been read; the kernel turns
