@@ -422,9 +422,10 @@ impl<N: Net> Worker<N> {
 }
 
 /// A request that breaks off must not look complete to its backend. The framing tells those that look;
-/// a server that takes the end of the connection for the end of the body is told by a reset.
+/// a server that takes the end of the connection for the end of the body is told by a reset. Octets
+/// that its socket has refused so far are not there either.
 fn never_look_whole<S: Sock>(exchange: &Exchange, upstream: &mut Upstream<S>) {
-    if !exchange.request.is_complete() {
+    if !exchange.request.is_complete() || upstream.link.is_clogged() {
         upstream.link.reset_on_close();
     }
 }

@@ -162,12 +162,7 @@ impl Verdict<'_> {
 
     /// Whether its tunnel may end so suddenly that what came before is lost.
     fn tunnel_breaks(&self) -> bool {
-        self.plan.tunnel.is_some_and(|tunnel| match tunnel.ending {
-            TunnelEnding::Freely | TunnelEnding::ClientFirst | TunnelEnding::BackendFirst => false,
-            TunnelEnding::ClientResets(_) | TunnelEnding::BackendResets(_) | TunnelEnding::Idle => {
-                true
-            }
-        })
+        tunnel_breaks(self.plan)
     }
 
     fn complete(&self, number: usize, last: bool) -> Result<bool, String> {
@@ -321,7 +316,9 @@ impl Verdict<'_> {
         let ends_at = &self.client.ends_at;
         let began = self.place.checked_sub(1).map_or(0, |before| ends_at[before]);
         let total = ends_at.last().copied().unwrap_or_default();
-        total - began > LINGER_IS_ENOUGH_BYTES as u64
+        let requests = &self.client.plan.requests;
+        let early: usize = requests.iter().filter_map(|request| request.tunnel).map(|t| t.early).sum();
+        total - began + early as u64 > LINGER_IS_ENOUGH_BYTES as u64
     }
 
     /// Whether a later request that is on its way already may be broken off: that breaks the connection
@@ -331,6 +328,7 @@ impl Verdict<'_> {
         self.client.plan.pipelined
             && later.iter().any(|request| {
                 request.answers.iter().any(|answer| breaks_off(effective_fault(request, answer)))
+                    || tunnel_breaks(request)
             })
     }
 
@@ -374,6 +372,14 @@ impl Verdict<'_> {
         };
         if sound { Ok(()) } else { Err(format!("but its tunnel is not as it should be: {found}")) }
     }
+}
+
+/// Whether this request opens a tunnel that ends with a reset.
+fn tunnel_breaks(request: &RequestPlan) -> bool {
+    request.tunnel.is_some_and(|tunnel| match tunnel.ending {
+        TunnelEnding::Freely | TunnelEnding::ClientFirst | TunnelEnding::BackendFirst => false,
+        TunnelEnding::ClientResets(_) | TunnelEnding::BackendResets(_) | TunnelEnding::Idle => true,
+    })
 }
 
 /// Whether an answer with this fault may begin and not end.
