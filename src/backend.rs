@@ -4,6 +4,8 @@
 //! a table.
 
 pub mod balance;
+pub mod budget;
+pub mod health;
 pub mod pool;
 
 /// One of the configured backends, by its place in the configuration.

@@ -11,8 +11,9 @@ use std::ffi::OsString;
 use log::LevelFilter;
 
 use crate::config::backend_url::parse_backend;
+use crate::config::health::{HealthConfig, ProbeConfig};
 use crate::config::{Backends, Config, Limits, Timeouts};
-use options::{Draft, OPTIONS, Opt, parse_listen};
+use options::{Draft, HealthDraft, OPTIONS, Opt, parse_listen};
 
 /// Where clients are awaited unless `--listen` says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
@@ -41,6 +42,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, C
         ca_pem: None,
         trust: Vec::new(),
         timeouts: Timeouts::default(),
+        response_head: None,
+        handshake: None,
+        limits: Limits::default(),
+        health: HealthDraft::default(),
         access_log: None,
         log_level: LevelFilter::Info,
         print: None,
@@ -103,16 +108,39 @@ fn finish(draft: Draft) -> Result<Request, CliError> {
     };
     let listen =
         if draft.listen.is_empty() { vec![parse_listen(DEFAULT_LISTEN)?] } else { draft.listen };
+    let timeouts = Timeouts {
+        response_head: draft.response_head.unwrap_or(draft.timeouts.silence),
+        handshake: draft.handshake.unwrap_or(draft.timeouts.connect),
+        ..draft.timeouts
+    };
     Ok(Request::Run(Box::new(Config {
         listen,
         backends,
         ca_pem: draft.ca_pem,
         trust: draft.trust,
-        timeouts: draft.timeouts,
-        limits: Limits::default(),
+        timeouts,
+        limits: draft.limits,
+        health: health(draft.health)?,
         access_log: draft.access_log,
         log_level: draft.log_level,
     })))
+}
+
+/// What was said of probes makes sense only together.
+fn health(draft: HealthDraft) -> Result<HealthConfig, CliError> {
+    let probe = match draft.path {
+        Some(path) => {
+            let mut probe = ProbeConfig::new(path);
+            probe.interval = draft.interval.unwrap_or(probe.interval);
+            probe.timeout = draft.timeout.unwrap_or(probe.timeout);
+            Some(probe)
+        }
+        None if draft.interval.is_some() || draft.timeout.is_some() => {
+            return Err("--health-interval and --health-timeout need --health PATH".into());
+        }
+        None => None,
+    };
+    Ok(HealthConfig { probe, ..HealthConfig::default() })
 }
 
 fn utf8(text: OsString) -> Result<String, CliError> {
@@ -172,9 +200,11 @@ fn help() -> String {
         let default =
             (option.default)(&defaults).map_or_else(String::new, |default| format!(" [{default}]"));
         let name = format!("{short}--{}{value}", option.long);
-        text.push_str(&format!("  {name:<30} {}{default}\n", option.help));
+        text.push_str(&format!("  {name:<34} {}{default}\n", option.help));
     }
-    text.push_str("\nDurations have a unit: 250ms, 5s, 2m, 1h.\n");
+    text.push_str(
+        "\nDurations have a unit: 250ms, 5s, 2m, 1h. Sizes too: 100B, 64KiB, 10MiB, 1GiB.\n",
+    );
     text
 }
 
@@ -214,11 +244,34 @@ mod tests {
         assert_eq!(all.timeouts.connect, Duration::from_secs(4));
         assert_eq!(all.timeouts.silence, Duration::from_secs(5));
         assert_eq!(all.timeouts.drain, Duration::from_millis(250));
+        assert_eq!(all.timeouts.response_head, Duration::from_secs(5), "follows --timeout");
+        assert_eq!(all.timeouts.handshake, Duration::from_secs(4), "follows --connect-timeout");
         assert_eq!(all.access_log, Some(LogDestination::Stdout));
         assert_eq!(all.log_level, LevelFilter::Debug);
         assert_eq!(all.trust.len(), 2);
         let Backends::Configured(backends) = all.backends else { panic!("two backends") };
         assert_eq!(backends.iter().map(|b| b.weight).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn limits_and_probes() {
+        let all = config(
+            "--max-body 1MiB --max-conns 100 --max-conns-per-backend 7 --queue-max 9 \
+             --queue-timeout 1s --response-timeout 2s --timeout 3s --body-rate 1kB --health /up?x \
+             --health-timeout 1s http://a",
+        );
+        assert_eq!(all.limits.request_body_bytes_max, Some(1 << 20));
+        assert_eq!(all.limits.clients_count_max, Some(100));
+        assert_eq!(all.limits.backend_connections_count_max, Some(7));
+        assert_eq!(all.limits.queue_count_max, 9);
+        assert_eq!(all.limits.body_bytes_per_second_min, 1000);
+        assert_eq!(all.timeouts.queue, Duration::from_secs(1));
+        assert_eq!(all.timeouts.response_head, Duration::from_secs(2));
+        assert_eq!(all.timeouts.silence, Duration::from_secs(3));
+        let probe = all.health.probe.expect("probes");
+        assert_eq!((probe.path.as_str(), probe.timeout.as_secs()), ("/up?x", 1));
+        assert_eq!(probe.interval, Duration::from_secs(5));
+        assert_eq!(config("http://a").health.probe, None);
     }
 
     #[test]
@@ -241,6 +294,22 @@ mod tests {
             (
                 "--log inof http://a",
                 "option --log \"inof\": a level is one of off, error, warn, info, debug, trace: did you mean info?",
+            ),
+            (
+                "--max-body 100 http://a",
+                "option --max-body \"100\": a size needs a unit: did you mean 100B?",
+            ),
+            (
+                "--max-conns 0 http://a",
+                "option --max-conns \"0\": a number is a whole one from 1 to 536870912",
+            ),
+            (
+                "--health healthz http://a",
+                "option --health \"healthz\": a path begins with /: did you mean /healthz?",
+            ),
+            (
+                "--health-interval 1s http://a",
+                "--health-interval and --health-timeout need --health PATH",
             ),
             ("a:1", "backend \"a:1\": a backend begins with http:// or https://, as in http://a:1"),
         ] {

@@ -8,7 +8,9 @@
 pub mod backend_url;
 pub mod cidr;
 pub mod duration;
+pub mod health;
 pub mod limits;
+pub mod size;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use log::LevelFilter;
 
 pub use backend_url::{BackendConfig, Host, Scheme};
 pub use cidr::Cidr;
+pub use health::HealthConfig;
 pub use limits::{Limits, Timeouts};
 
 /// Where the access log goes.
@@ -63,6 +66,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much of anything there may be.
     pub limits: Limits,
+    /// When a backend is given no more requests.
+    pub health: HealthConfig,
     /// Where one line per exchange goes; `None` writes none.
     pub access_log: Option<LogDestination>,
     /// How much is said on the standard error.

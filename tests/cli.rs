@@ -17,6 +17,21 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--connect-timeout", "1s"),
     ("--timeout", "1s"),
     ("--drain-timeout", "1s"),
+    ("--body-rate", "100B"),
+    ("--max-body", "1MiB"),
+    ("--max-conns", "100"),
+    ("--tls-timeout", "5s"),
+    ("--retry-timeout", "15s"),
+    ("--response-timeout", "60s"),
+    ("--tunnel-timeout", "1h"),
+    ("--half-closed-timeout", "60s"),
+    ("--pool-timeout", "60s"),
+    ("--max-conns-per-backend", "10"),
+    ("--queue-timeout", "5s"),
+    ("--queue-max", "100"),
+    ("--health", "/"),
+    ("--health-interval", "5s"),
+    ("--health-timeout", "2s"),
     ("--access-log", "-"),
     ("--log", "info"),
     ("--demo", ""),
@@ -55,7 +70,7 @@ fn every_timeout_of_the_help_is_taken() {
     let backend = Backend::named("ok");
     let timeouts: Vec<&str> = OPTIONS
         .iter()
-        .filter(|(option, _)| option.ends_with("timeout"))
+        .filter(|(option, _)| option.ends_with("timeout") && *option != "--health-timeout")
         .flat_map(|(option, value)| [*option, *value])
         .collect();
     let roundel = Roundel::over(&[&backend], &timeouts);

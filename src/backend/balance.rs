@@ -30,6 +30,14 @@ impl Balancer {
         Self { turns }
     }
 
+    /// Another backend is eligible from now on, or one no longer: a cycle begins anew, because what the
+    /// others have earned or paid beside it would distort their turns for a while.
+    pub fn begin_anew(&mut self) {
+        for turn in &mut self.turns {
+            turn.credit = 0;
+        }
+    }
+
     /// Takes the next turn among those that are eligible.
     pub fn next(&mut self, eligible: impl Fn(BackendId) -> bool) -> Option<BackendId> {
         let mut total = 0;
@@ -97,5 +105,13 @@ mod tests {
         assert_eq!(turns(&mut balancer, 4, &[1]), "acac");
         assert_eq!(turns(&mut balancer, 6, &[]), "abcabc");
         assert_eq!(turns(&mut balancer, 1, &[0, 1, 2]), "-");
+    }
+
+    #[test]
+    fn turns_are_exact_at_once_after_a_heavy_one_has_left() {
+        let mut balancer = Balancer::new([6, 2, 1]);
+        turns(&mut balancer, 1, &[]);
+        balancer.begin_anew();
+        assert_eq!(turns(&mut balancer, 6, &[0]), "bcbbcb");
     }
 }

@@ -16,11 +16,44 @@ pub struct Pool {
     idle: Vec<Key>,
     /// Clients whose request waits, oldest first.
     waiters: VecDeque<Key>,
-    /// Connects on their way.
+    /// Connects on their way, each perhaps to several addresses side by side.
     connecting: usize,
+    /// All connections, whatever they do.
+    open: usize,
+    /// The most that there may be.
+    open_max: Option<usize>,
 }
 
 impl Pool {
+    /// A pool of at most so many connections.
+    #[must_use]
+    pub fn new(open_max: Option<usize>) -> Self {
+        Self { open_max, ..Self::default() }
+    }
+
+    /// A connection is there, or on its way.
+    pub fn opened(&mut self) {
+        self.open += 1;
+    }
+
+    /// A connection is gone.
+    pub fn closed(&mut self) {
+        debug_assert!(self.open > 0, "each connection goes once");
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// Whether there may be no further connection.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.open_max.is_some_and(|max| self.open >= max)
+    }
+
+    /// Whether a request would get a connection without waiting for another one to end.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.idle.is_empty() || !self.is_full()
+    }
+
     /// Takes the connection that was used last.
     pub fn take_idle(&mut self) -> Option<Key> {
         self.idle.pop()
@@ -44,6 +77,11 @@ impl Pool {
     /// Takes all free connections.
     pub fn take_all_idle(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.idle)
+    }
+
+    /// The free connections.
+    pub fn idle_keys(&self) -> impl Iterator<Item = Key> {
+        self.idle.iter().copied()
     }
 
     /// How many connections are free.
@@ -87,7 +125,19 @@ impl Pool {
     /// Whether another connect has to be started for those who wait.
     #[must_use]
     pub fn wants_connect(&self) -> bool {
+        self.lacks_connect() && !self.is_full()
+    }
+
+    /// Whether fewer connects are on their way than requests wait for one.
+    #[must_use]
+    pub fn lacks_connect(&self) -> bool {
         self.connecting < self.waiters.len()
+    }
+
+    /// Whether anybody waits for a connection.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
     }
 
     /// A connect is on its way.
@@ -121,6 +171,21 @@ mod tests {
         assert_eq!(pool.take_idle(), Some(key(3)));
         assert_eq!(pool.take_idle(), Some(key(1)));
         assert_eq!(pool.take_idle(), None);
+    }
+
+    #[test]
+    fn a_full_pool_opens_nothing() {
+        let mut pool = Pool::new(Some(2));
+        for _ in 0..2 {
+            assert!(pool.has_room());
+            pool.opened();
+        }
+        pool.wait(key(1));
+        assert!(pool.is_full() && !pool.has_room() && !pool.wants_connect());
+        assert_eq!(pool.put_idle(key(9), 4), None);
+        assert!(pool.is_full() && pool.has_room(), "one is free");
+        pool.closed();
+        assert!(pool.wants_connect());
     }
 
     #[test]

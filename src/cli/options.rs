@@ -14,7 +14,9 @@ use log::LevelFilter;
 use super::{DEFAULT_LISTEN, help, nearest};
 use crate::config::cidr::parse_cidr;
 use crate::config::duration::{parse_duration, show_duration};
-use crate::config::{BackendConfig, Cidr, LogDestination, Timeouts};
+use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
+use crate::config::size::{parse_size, show_size};
+use crate::config::{BackendConfig, Cidr, Limits, LogDestination, Timeouts};
 
 /// What has been said so far.
 pub(super) struct Draft {
@@ -24,9 +26,23 @@ pub(super) struct Draft {
     pub(super) ca_pem: Option<Vec<u8>>,
     pub(super) trust: Vec<Cidr>,
     pub(super) timeouts: Timeouts,
+    /// Follows [`Timeouts::silence`] unless it was named.
+    pub(super) response_head: Option<Duration>,
+    /// Follows [`Timeouts::connect`] unless it was named.
+    pub(super) handshake: Option<Duration>,
+    pub(super) limits: Limits,
+    pub(super) health: HealthDraft,
     pub(super) access_log: Option<LogDestination>,
     pub(super) log_level: LevelFilter,
     pub(super) print: Option<String>,
+}
+
+/// What has been said of probes. Without a path there are none.
+#[derive(Default)]
+pub(super) struct HealthDraft {
+    pub(super) path: Option<String>,
+    pub(super) interval: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// One option. Everything that is known of it stands here and nowhere else.
@@ -84,13 +100,135 @@ pub(super) const OPTIONS: &[Opt] = &[
     },
     timeout!("head-timeout", head, "a request head must arrive within this time"),
     timeout!("body-timeout", body, "silence that ends a request whose body is awaited"),
+    Opt {
+        long: "body-rate",
+        short: None,
+        value: Some("SIZE"),
+        help: "a request body must bring so much a second, after 10s; 0B asks nothing",
+        default: |_| Some(show_size(Limits::default().body_bytes_per_second_min)),
+        set: |draft, text| {
+            draft.limits.body_bytes_per_second_min = parse_size(text)?;
+            Ok(())
+        },
+    },
+    Opt {
+        long: "max-body",
+        short: None,
+        value: Some("SIZE"),
+        help: "refuse requests with more content than this",
+        default: |_| Some("none".into()),
+        set: |draft, text| {
+            draft.limits.request_body_bytes_max = Some(parse_size(text)?);
+            Ok(())
+        },
+    },
     timeout!("idle-timeout", idle, "a client without a request is closed after this time"),
+    Opt {
+        long: "max-conns",
+        short: None,
+        value: Some("N"),
+        help: "accept so many clients at a time; others wait in the kernel",
+        default: |_| Some("as descriptors allow".into()),
+        set: |draft, text| {
+            draft.limits.clients_count_max = Some(parse_count(text)?);
+            Ok(())
+        },
+    },
+    timeout!("connect-timeout", connect, "a backend must take a connection within this time"),
+    Opt {
+        long: "tls-timeout",
+        short: None,
+        value: Some("DURATION"),
+        help: "a TLS handshake with a backend must end within this time",
+        default: |_| Some("as --connect-timeout".into()),
+        set: |draft, text| {
+            draft.handshake = Some(parse_duration(text)?);
+            Ok(())
+        },
+    },
+    timeout!("retry-timeout", tries, "all tries of a request together end after this time"),
+    Opt {
+        long: "timeout",
+        short: None,
+        value: Some("DURATION"),
+        help: "silence that ends an open request",
+        default: |timeouts| Some(show_duration(timeouts.silence)),
+        set: |draft, text| set_duration(&mut draft.timeouts.silence, text),
+    },
+    Opt {
+        long: "response-timeout",
+        short: None,
+        value: Some("DURATION"),
+        help: "a response must begin within this time",
+        default: |_| Some("as --timeout".into()),
+        set: |draft, text| {
+            draft.response_head = Some(parse_duration(text)?);
+            Ok(())
+        },
+    },
+    timeout!("tunnel-timeout", tunnel, "silence that ends a tunnel, such as a WebSocket"),
     timeout!(
-        "connect-timeout",
-        connect,
-        "a backend must be reached within this time, TLS included"
+        "half-closed-timeout",
+        half_closed,
+        "silence that ends a tunnel of which one side has ended"
     ),
-    timeout!("timeout", silence, "silence that ends an open request"),
+    timeout!("pool-timeout", pool_idle, "a connection to a backend is kept unused this long"),
+    Opt {
+        long: "max-conns-per-backend",
+        short: None,
+        value: Some("N"),
+        help: "open so many connections to a backend; then requests wait",
+        default: |_| Some("none".into()),
+        set: |draft, text| {
+            draft.limits.backend_connections_count_max = Some(parse_count(text)?);
+            Ok(())
+        },
+    },
+    timeout!("queue-timeout", queue, "a request waits for a connection no longer than this"),
+    Opt {
+        long: "queue-max",
+        short: None,
+        value: Some("N"),
+        help: "so many requests wait; those beyond are refused",
+        default: |_| Some(Limits::default().queue_count_max.to_string()),
+        set: |draft, text| {
+            draft.limits.queue_count_max = parse_count(text)?;
+            Ok(())
+        },
+    },
+    Opt {
+        long: "health",
+        short: None,
+        value: Some("PATH"),
+        help: "ask each backend for this path, and use those that answer with 200 to 399",
+        default: |_| Some("off".into()),
+        set: |draft, text| {
+            draft.health.path = Some(parse_probe_path(text)?);
+            Ok(())
+        },
+    },
+    Opt {
+        long: "health-interval",
+        short: None,
+        value: Some("DURATION"),
+        help: "ask that often",
+        default: |_| Some(show_duration(PROBE_INTERVAL)),
+        set: |draft, text| {
+            draft.health.interval = Some(parse_duration(text)?);
+            Ok(())
+        },
+    },
+    Opt {
+        long: "health-timeout",
+        short: None,
+        value: Some("DURATION"),
+        help: "an answer must come within this time",
+        default: |_| Some(show_duration(PROBE_TIMEOUT)),
+        set: |draft, text| {
+            draft.health.timeout = Some(parse_duration(text)?);
+            Ok(())
+        },
+    },
     timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
         long: "access-log",
@@ -155,6 +293,17 @@ pub(super) const OPTIONS: &[Opt] = &[
 fn set_duration(field: &mut Duration, text: &str) -> Result<(), String> {
     *field = parse_duration(text)?;
     Ok(())
+}
+
+/// The largest number that counts something: descriptors do not go further.
+const COUNT_MAX: usize = 1 << 29;
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    match text.parse() {
+        Ok(count @ 1..=COUNT_MAX) if is_plain => Ok(count),
+        _ => Err(format!("a number is a whole one from 1 to {COUNT_MAX}")),
+    }
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {

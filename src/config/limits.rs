@@ -12,16 +12,33 @@ pub struct Timeouts {
     pub head: Duration,
     /// Silence while octets of a request body are awaited. Then 408.
     pub body: Duration,
+    /// How long a request body may be slower than [`Limits::body_bytes_per_second_min`] at first; each
+    /// octet prolongs that by what it would have taken at this rate, up to [`Timeouts::body`]. Then 408.
+    pub body_grace: Duration,
     /// A client connection on which no request has begun. Then it is closed without a word.
     pub idle: Duration,
-    /// Until a connection to a backend is usable, TLS handshake included. Then the next backend, and
+    /// Until TCP to a backend is there, over whichever of its addresses. Then the next backend, and
     /// 504 when there is none left.
     pub connect: Duration,
-    /// No octet in either direction while an exchange is open. Then 504, or an abort when the
-    /// response head has gone.
+    /// Until one address of a backend has answered before the next is tried beside it.
+    pub connect_stagger: Duration,
+    /// From TCP to the end of the TLS handshake with a backend. Then the next backend, and 504 when
+    /// there is none left.
+    pub handshake: Duration,
+    /// From the first try of a request to its last: no other begins later, and a connection that is
+    /// not there by then is waited for no longer. Then 504, or what the last try failed of.
+    pub tries: Duration,
+    /// How long a request waits in the queue while all backends have as many connections as they
+    /// may. Then 503.
+    pub queue: Duration,
+    /// From the last octet that went to the backend to the head of its response. Then 504.
+    pub response_head: Duration,
+    /// No octet in either direction while a response is under way. Then the exchange is broken off.
     pub silence: Duration,
     /// No octet in either direction of a tunnel. Then both sides are closed.
     pub tunnel: Duration,
+    /// No octet in a tunnel of which one direction has ended. Then both sides are closed.
+    pub half_closed: Duration,
     /// From the request to stop until what still runs is cut.
     pub drain: Duration,
     /// How long an unused connection to a backend is kept, unless the backend announced less.
@@ -37,10 +54,17 @@ impl Default for Timeouts {
         Self {
             head: Duration::from_secs(10),
             body: Duration::from_secs(60),
+            body_grace: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             connect: Duration::from_secs(5),
+            connect_stagger: Duration::from_millis(250),
+            handshake: Duration::from_secs(5),
+            tries: Duration::from_secs(15),
+            queue: Duration::from_secs(5),
+            response_head: Duration::from_secs(60),
             silence: Duration::from_secs(60),
             tunnel: Duration::from_secs(3600),
+            half_closed: Duration::from_secs(60),
             drain: Duration::from_secs(30),
             pool_idle: Duration::from_secs(60),
             linger: Duration::from_secs(2),
@@ -98,12 +122,25 @@ pub struct Limits {
     pub chunk_extensions_bytes_max: u32,
     /// The trailer section. Then 400 or 502.
     pub trailer_bytes_max: usize,
+    /// The content of a request. Then 413, before a backend is bothered where the length is known.
+    pub request_body_bytes_max: Option<u64>,
+    /// How fast a request body must arrive on average, in octets a second; 0 asks nothing. Then 408.
+    /// What a backend does not take is not held against the client, nor is anything once it answers.
+    pub body_bytes_per_second_min: u64,
     /// How much of a request body is kept for a second try. Beyond it there is none.
     pub replay_bytes_max: usize,
     /// How much is read and thrown away from a connection that we are closing.
     pub linger_bytes_max: usize,
     /// The most connections that wait in the pool of one backend; the oldest leaves.
     pub pool_idle_count_max: usize,
+    /// The most connections to one backend, those in its pool included. Then requests wait.
+    pub backend_connections_count_max: Option<usize>,
+    /// The most requests that wait because all backends have as many connections as they may. Then
+    /// 503.
+    pub queue_count_max: usize,
+    /// The most clients at a time; those beyond wait in the kernel. What the limit of descriptors
+    /// allows is the most in any case.
+    pub clients_count_max: Option<usize>,
 }
 
 impl Default for Limits {
@@ -116,9 +153,14 @@ impl Default for Limits {
             chunk_extension_bytes_max: 256,
             chunk_extensions_bytes_max: 4 * 1024,
             trailer_bytes_max: 8 * 1024,
+            request_body_bytes_max: None,
+            body_bytes_per_second_min: 100,
             replay_bytes_max: 64 * 1024,
             linger_bytes_max: 64 * 1024,
             pool_idle_count_max: 4096,
+            backend_connections_count_max: None,
+            queue_count_max: 1024,
+            clients_count_max: None,
         }
     }
 }

@@ -61,15 +61,15 @@ impl BodyState {
         limits: &Limits,
     ) -> Result<Walked, BadChunk> {
         match self {
-            Self::Complete => Ok(Walked { used: 0, kept: 0 }),
-            Self::UntilClose => Ok(Walked { used: buf.len(), kept: buf.len() }),
+            Self::Complete => Ok(Walked { used: 0, kept: 0, content: 0 }),
+            Self::UntilClose => Ok(Walked { used: buf.len(), kept: buf.len(), content: buf.len() }),
             Self::Length(left) => {
                 let take = usize::try_from(*left).map_or(buf.len(), |left| left.min(buf.len()));
                 *left -= take as u64;
                 if *left == 0 {
                     *self = Self::Complete;
                 }
-                Ok(Walked { used: take, kept: take })
+                Ok(Walked { used: take, kept: take, content: take })
             }
             Self::Chunked(decoder) => {
                 let walked = decoder.walk(buf, limits)?;
@@ -102,6 +102,19 @@ mod tests {
         buf.truncate(walked.kept);
         buf.extend(tail);
         (walked.used, buf)
+    }
+
+    #[test]
+    fn content_is_counted_without_its_coding() {
+        let mut body = BodyState::new(Framing::Chunked, Emit::Chunks);
+        let mut counts = Vec::new();
+        for part in [&b"5;x=y\r\nhel"[..], b"lo\r\n3\r\nabc\r\n0\r\nT: v\r\n\r\n"] {
+            let mut buf = part.to_vec();
+            let walked = body.walk(&mut buf, &mut Vec::new(), &Limits::default()).expect("sound");
+            counts.push(walked.content);
+        }
+        assert!(body.is_complete());
+        assert_eq!(counts, [3, 5]);
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub struct Walked {
     pub used: usize,
     /// How many octets at the start of the buffer now go on.
     pub kept: usize,
+    /// How many octets of the content there were among them.
+    pub content: usize,
 }
 
 /// Follows one chunked body.
@@ -115,6 +117,7 @@ impl ChunkedDecoder {
     pub fn walk(&mut self, buf: &mut [u8], limits: &Limits) -> Result<Walked, BadChunk> {
         let mut used = 0;
         let mut kept = 0;
+        let mut content = 0;
         while used < buf.len() && self.state != State::Done {
             if let State::Data { left } = self.state {
                 let take =
@@ -124,6 +127,7 @@ impl ChunkedDecoder {
                 }
                 used += take;
                 kept += take;
+                content += take;
                 let left = left - take as u64;
                 self.state = if left == 0 { State::DataCr } else { State::Data { left } };
                 continue;
@@ -135,7 +139,7 @@ impl ChunkedDecoder {
                 kept += 1;
             }
         }
-        Ok(Walked { used, kept })
+        Ok(Walked { used, kept, content })
     }
 
     /// Takes one octet outside of content; says whether it goes on.

@@ -304,6 +304,16 @@ pub enum AfterResponse {
     Tunnel,
 }
 
+/// Appends the request of a health probe: a GET of this path, below the backend's prefix.
+pub fn write_probe(out: &mut Vec<u8>, path: &[u8], backend: BackendView<'_>) {
+    out.extend_from_slice(b"GET ");
+    out.extend_from_slice(backend.prefix);
+    out.extend_from_slice(path);
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    out.extend_from_slice(backend.authority);
+    out.extend_from_slice(b"\r\nUser-Agent: roundel-health\r\nConnection: close\r\n\r\n");
+}
+
 /// Appends a response head as a client of this version gets it.
 pub fn write_response(
     out: &mut Vec<u8>,

@@ -8,6 +8,9 @@
 
 use super::text::{push_decimal, push_http_date};
 
+/// What `Retry-After` says: shortages pass as soon as others have been served.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
 /// Why we answered in a backend's place, or why an exchange broke off.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Reason {
@@ -41,6 +44,10 @@ pub enum Reason {
     HeadTimeout,
     /// The request body stopped arriving.
     BodyTimeout,
+    /// The request body arrives more slowly than the limit.
+    BodyTooSlow,
+    /// The request has more content than the limit.
+    BodyTooLarge,
     /// The client closed before its request was complete.
     ClientClosed,
     /// The client reset its connection.
@@ -65,12 +72,20 @@ pub enum Reason {
     TlsBadCertificate,
     /// The TLS handshake failed for another reason than the certificate.
     TlsHandshakeFailed,
+    /// The TLS handshake did not end in time.
+    TlsHandshakeTimeout,
+    /// All backends have as many connections as they may, and as many requests wait as may.
+    QueueFull,
+    /// All backends had as many connections as they may for too long.
+    QueueTimeout,
     /// The backend closed the connection before it answered.
     UpstreamClosed,
     /// The backend reset the connection before it answered.
     UpstreamReset,
-    /// The backend was silent for too long.
+    /// The backend did not begin to answer in time.
     ResponseTimeout,
+    /// The backend began to answer and was silent for too long.
+    ResponseStalled,
     /// The backend's response head is malformed.
     BadResponseHead,
     /// The end of the response body could be read in two ways.
@@ -87,6 +102,8 @@ pub enum Reason {
     ResponseTruncated,
     /// Nothing went through the tunnel for too long.
     TunnelIdle,
+    /// Nothing went through the tunnel for too long after one side had ended.
+    TunnelHalfClosed,
     /// The exchange was still open at the end of the drain.
     DrainTimeout,
     /// There are no descriptors left to reach a backend with.
@@ -127,6 +144,13 @@ impl Reason {
         self.row().status
     }
 
+    /// After how many seconds it may be worth trying again (RFC 9110 section 10.2.3), where a passing
+    /// shortage is all that is wrong.
+    #[must_use]
+    pub fn retry_after_seconds(self) -> Option<u64> {
+        (self.status() == 503).then_some(RETRY_AFTER_SECONDS)
+    }
+
     /// One sentence for people.
     #[must_use]
     pub fn sentence(self) -> &'static str {
@@ -154,6 +178,8 @@ impl Reason {
             Self::HopLimit => row(200, "hop_limit", "", "OPTIONS ends here, as its Max-Forwards asks."),
             Self::HeadTimeout => row(408, "head_timeout", REQUEST, "The request head did not arrive in time."),
             Self::BodyTimeout => row(408, "body_timeout", REQUEST, "The request body stopped arriving."),
+            Self::BodyTooSlow => row(408, "body_too_slow", REQUEST, "The request body arrives too slowly."),
+            Self::BodyTooLarge => row(413, "body_too_large", REQUEST, "The request body is larger than is allowed here."),
             Self::ClientClosed => row(400, "client_closed", REQUEST, "The client closed the connection before its request was complete."),
             Self::ClientReset => row(400, "client_reset", REQUEST, "The client reset the connection."),
             Self::ClientStalled => row(408, "client_stalled", REQUEST, "The client stopped reading the response."),
@@ -166,9 +192,13 @@ impl Reason {
             Self::TlsExpiredCertificate => row(502, "tls_expired_certificate", CERTIFICATE, "The server's certificate is not valid at this time."),
             Self::TlsBadCertificate => row(502, "tls_bad_certificate", CERTIFICATE, "The server's certificate is unusable."),
             Self::TlsHandshakeFailed => row(502, "tls_handshake_failed", "tls_protocol_error", "The TLS handshake with the server failed."),
+            Self::TlsHandshakeTimeout => row(504, "tls_handshake_timeout", "connection_timeout", "The TLS handshake with the server did not end in time."),
+            Self::QueueFull => row(503, "queue_full", "connection_limit_reached", "The servers are busy, and too many requests wait for them."),
+            Self::QueueTimeout => row(503, "queue_timeout", "connection_limit_reached", "The servers were busy for too long."),
             Self::UpstreamClosed => row(502, "upstream_closed", "connection_terminated", "The server closed the connection without an answer."),
             Self::UpstreamReset => row(502, "upstream_reset", "connection_terminated", "The server reset the connection without an answer."),
             Self::ResponseTimeout => row(504, "response_timeout", "connection_read_timeout", "The server did not answer in time."),
+            Self::ResponseStalled => row(504, "response_stalled", "connection_read_timeout", "The server stopped in the middle of its answer."),
             Self::BadResponseHead => row(502, "bad_response_head", PROTOCOL, "The server's response is malformed."),
             Self::BadResponseFraming => row(502, "bad_response_framing", PROTOCOL, "The end of the server's response is ambiguous."),
             Self::BadResponseChunk => row(502, "bad_response_chunk", PROTOCOL, "The server's chunked response is malformed."),
@@ -177,6 +207,7 @@ impl Reason {
             Self::UnexpectedUpgrade => row(502, "unexpected_upgrade", "http_upgrade_failed", "The server changed the protocol unasked."),
             Self::ResponseTruncated => row(502, "response_truncated", "http_response_incomplete", "The server's response broke off."),
             Self::TunnelIdle => row(504, "tunnel_idle", "connection_read_timeout", "The tunnel was idle for too long."),
+            Self::TunnelHalfClosed => row(504, "tunnel_half_closed", "connection_read_timeout", "The tunnel was idle for too long after one side had ended."),
             Self::DrainTimeout => row(503, "drain_timeout", "proxy_internal_response", "The proxy stopped."),
             Self::OutOfDescriptors => row(503, "out_of_descriptors", "connection_limit_reached", "The proxy has no room for another connection."),
             Self::Internal => row(500, "internal", "proxy_internal_error", "The proxy made a mistake."),
@@ -190,6 +221,7 @@ fn phrase(status: u16) -> &'static str {
         200 => "OK",
         400 => "Bad Request",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
@@ -255,6 +287,11 @@ pub fn write_reply(out: &mut Vec<u8>, reason: Reason, style: ReplyStyle) -> usiz
         out.extend(status.iter().flat_map(|part| part.bytes()));
         out.extend_from_slice(b"\"\r\n");
     }
+    if let Some(seconds) = reason.retry_after_seconds() {
+        out.extend_from_slice(b"Retry-After: ");
+        push_decimal(out, seconds);
+        out.extend_from_slice(b"\r\n");
+    }
     out.extend_from_slice(b"Content-Length: ");
     push_decimal(out, text.len() as u64);
     out.extend_from_slice(match style.after {
@@ -311,7 +348,7 @@ mod tests {
 
     #[test]
     fn statuses_have_their_own_phrase() {
-        for status in [200, 400, 408, 414, 431, 501, 502, 503, 504, 505] {
+        for status in [200, 400, 408, 413, 414, 431, 501, 502, 503, 504, 505] {
             assert_ne!(phrase(status), phrase(500), "{status}");
         }
     }
