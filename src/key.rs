@@ -12,7 +12,7 @@ use std::fmt;
 /// Names one connection for as long as it lives, and nobody afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key {
-    /// The slot in its table; below 2^30.
+    /// The slot in its table; below 2^29.
     pub index: u32,
     /// Which owner of that slot is meant.
     pub generation: u32,
@@ -31,6 +31,8 @@ pub enum Subject {
     Client(Key),
     /// A connection that we opened to a backend.
     Upstream(Key),
+    /// A backend, by its place in the configuration: timers know it.
+    Backend(u32),
     /// A listening socket, by its place in the configuration.
     Listener(u32),
     /// Something of the process itself: the signal pipe, the waker.
@@ -38,12 +40,12 @@ pub enum Subject {
 }
 
 /// A [`Subject`] packed into the 64 bits that the poll carries for us:
-/// generation (32 bits), kind (2 bits), index (30 bits).
+/// generation (32 bits), kind (3 bits), index (29 bits).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Token(pub u64);
 
 /// The largest index that fits beside the kind.
-pub const INDEX_MAX: u32 = (1 << 30) - 1;
+pub const INDEX_MAX: u32 = (1 << 29) - 1;
 
 impl From<Subject> for Token {
     fn from(subject: Subject) -> Self {
@@ -52,9 +54,10 @@ impl From<Subject> for Token {
             Subject::Upstream(key) => (1, key.index, key.generation),
             Subject::Listener(index) => (2, index, 0),
             Subject::Process(index) => (3, index, 0),
+            Subject::Backend(index) => (4, index, 0),
         };
-        debug_assert!(index <= INDEX_MAX, "a slot index has 30 bits");
-        Self(u64::from(generation) << 32 | kind << 30 | u64::from(index))
+        debug_assert!(index <= INDEX_MAX, "a slot index has 29 bits");
+        Self(u64::from(generation) << 32 | kind << 29 | u64::from(index))
     }
 }
 
@@ -63,10 +66,11 @@ impl From<Token> for Subject {
     fn from(token: Token) -> Self {
         let index = token.0 as u32 & INDEX_MAX;
         let generation = (token.0 >> 32) as u32;
-        match token.0 >> 30 & 3 {
+        match token.0 >> 29 & 7 {
             0 => Self::Client(Key { index, generation }),
             1 => Self::Upstream(Key { index, generation }),
             2 => Self::Listener(index),
+            4 => Self::Backend(index),
             _ => Self::Process(index),
         }
     }
@@ -86,6 +90,7 @@ mod tests {
             Subject::Upstream(key(INDEX_MAX, 0)),
             Subject::Listener(3),
             Subject::Process(0),
+            Subject::Backend(INDEX_MAX),
         ] {
             assert_eq!(Subject::from(Token::from(subject)), subject);
         }

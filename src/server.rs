@@ -5,11 +5,14 @@
 //! are its chapters; [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod backends;
+pub mod connects;
 pub mod demo;
 pub mod dispatch;
 pub mod drain;
 pub mod drives;
 pub mod event_loop;
+pub mod probes;
+pub mod roster;
 pub mod settle;
 pub mod slots;
 pub mod timers;
@@ -83,6 +86,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     let settings = Settings {
         timeouts: config.timeouts.clone(),
         limits: config.limits.clone(),
+        health: config.health.clone(),
         trust: config.trust.clone(),
         seed: random_number(),
         access_log,

@@ -209,7 +209,7 @@ fn a_response_that_stops_is_broken_off() {
     upstream.expect_gone();
     let log = roundel.access_log(1);
     assert_eq!(log[0].rest[0], "200");
-    assert!(["response_truncated", "response_timeout"].contains(&log[0].reason()), "{log:?}");
+    assert!(["response_truncated", "response_stalled"].contains(&log[0].reason()), "{log:?}");
 }
 
 #[test]

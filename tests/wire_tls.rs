@@ -291,7 +291,7 @@ fn a_server_that_agrees_to_no_protocol_of_ours_is_refused() {
 }
 
 #[test]
-fn a_handshake_that_never_ends_is_a_connect_timeout() {
+fn a_handshake_that_never_ends_is_504() {
     for (name, first) in [("nothing at all", ""), ("the beginning of a record", "\x16\x03")] {
         let _row = row(name);
         let backend = Backend::script(move |wire| {
@@ -300,11 +300,11 @@ fn a_handshake_that_never_ends_is_a_connect_timeout() {
         });
         let authority = format!("localhost:{}", backend.addr().port());
         let url = format!("https://{authority}");
-        let options = ["--connect-timeout", "300ms"];
+        let options = ["--tls-timeout", "300ms"];
         let roundel = start(&Authority::new(), &[&url], &options);
-        roundel.get("/").expect_reply(504, "connect_timeout");
+        roundel.get("/").expect_reply(504, "tls_handshake_timeout");
         let line = &roundel.access_log(1)[0];
-        assert_eq!(verdict(line), ("504", &*authority, "connect_timeout"));
+        assert_eq!(verdict(line), ("504", &*authority, "tls_handshake_timeout"));
         assert!((250..5000).contains(&line.ms()), "{line:?}");
     }
 }

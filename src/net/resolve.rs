@@ -2,11 +2,13 @@
 //!
 //! `getaddrinfo` blocks for as long as the name servers like. It must not run on the loop, so one
 //! helper thread asks for all names in turn, again and again, and tells the loop through a channel
-//! what has changed. It is started only when there are names.
+//! what has changed. It is started only when there are names. Where a backend cannot be reached, the
+//! loop has its name asked for sooner.
 //!
 //! Knows nothing of backends: a name is a number and a text here. Invariant: a failure takes nothing
 //! away; whoever had addresses keeps them.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -15,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 
-/// How long an answer is good.
+/// How long an answer is good, at most: up to a tenth less, so that many names do not come together.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How soon after a failure a name is asked for again; doubles up to [`REFRESH_INTERVAL`].
+/// How soon after a failure a name is asked for again; doubles up to [`REFRESH_INTERVAL`]. Nor is it
+/// asked for more often where its addresses are in doubt.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something that knows the addresses of names.
@@ -75,13 +78,14 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Resolver {
     answers: Receiver<Answer>,
-    _alive: Sender<()>,
+    doubts: Sender<usize>,
 }
 
 struct Asked {
     name: Name,
     known: Option<Vec<SocketAddr>>,
     retry: Duration,
+    asked: Instant,
     due: Instant,
 }
 
@@ -96,18 +100,20 @@ impl Resolver {
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
         let (answer_sender, answers) = mpsc::channel();
-        let (alive, stopped) = mpsc::channel::<()>();
+        let (doubts, doubted) = mpsc::channel();
         let work = move || {
-            let due = clock::now().instant;
-            let mut asked: Vec<Asked> = names
-                .into_iter()
-                .map(|name| Asked { name, known: None, retry: RETRY_INTERVAL, due })
-                .collect();
+            let now = clock::now().instant;
+            let mut asked: Vec<Asked> =
+                names.into_iter().map(|name| Asked::new(name, now)).collect();
             while let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) {
                 let wait = next.due.saturating_duration_since(clock::now().instant);
-                match stopped.recv_timeout(wait) {
+                match doubted.recv_timeout(wait) {
                     Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(id) => {
+                        asked.iter_mut().filter(|asked| asked.name.id == id).for_each(Asked::doubt);
+                        continue;
+                    }
                 }
                 if let Some(answer) = next.ask(&mut lookup) {
                     if answer_sender.send(answer).is_err() {
@@ -118,7 +124,13 @@ impl Resolver {
             }
         };
         thread::Builder::new().name("resolver".into()).spawn(work)?;
-        Ok(Self { answers, _alive: alive })
+        Ok(Self { answers, doubts })
+    }
+
+    /// Has this name asked for again, soon: its addresses do not work.
+    pub fn doubt(&self, id: usize) {
+        // A thread that has ended answers nothing any more; the log has told why.
+        let _ = self.doubts.send(id);
     }
 
     /// News that has arrived, without waiting for more.
@@ -134,14 +146,24 @@ impl Resolver {
 }
 
 impl Asked {
+    fn new(name: Name, now: Instant) -> Self {
+        Self { name, known: None, retry: RETRY_INTERVAL, asked: now, due: now }
+    }
+
+    /// The next time comes sooner, but not at once where it was asked for just now.
+    fn doubt(&mut self) {
+        self.due = self.due.min(self.asked + RETRY_INTERVAL);
+    }
+
     /// Asks once, plans the next time, and says what is new.
     fn ask(&mut self, lookup: &mut impl Lookup) -> Option<Answer> {
         let outcome = lookup.lookup(&self.name.host, self.name.port);
         let now = clock::now().instant;
+        self.asked = now;
         let outcome = match outcome {
             Ok(mut addresses) => {
                 self.retry = RETRY_INTERVAL;
-                self.due = now + REFRESH_INTERVAL;
+                self.due = now + REFRESH_INTERVAL - self.jitter(now);
                 // The order of an answer often rotates; that alone is no news.
                 let order = addresses.clone();
                 addresses.sort_unstable();
@@ -158,6 +180,14 @@ impl Asked {
             }
         };
         Some(Answer { id: self.name.id, outcome })
+    }
+}
+
+impl Asked {
+    /// Up to a tenth of the interval, from what the clock and the name happen to be.
+    fn jitter(&self, now: Instant) -> Duration {
+        let hash = RandomState::new().hash_one((now, &self.name.host));
+        REFRESH_INTERVAL * u32::try_from(hash % 100).unwrap_or_default() / 1000
     }
 }
 
@@ -187,8 +217,7 @@ mod tests {
         ];
         let mut lookup = Script(script);
         let name = Name { id: 7, host: "h".into(), port: 80 };
-        let due = clock::now().instant;
-        let mut asked = Asked { name, known: None, retry: RETRY_INTERVAL, due };
+        let mut asked = Asked::new(name, clock::now().instant);
         let first = asked.ask(&mut lookup);
         assert_eq!(first, Some(Answer { id: 7, outcome: Ok(vec![address(1), address(2)]) }));
         assert_eq!(asked.ask(&mut lookup), None, "the same addresses in another order");
@@ -201,14 +230,38 @@ mod tests {
     fn failures_are_asked_for_again_ever_more_slowly() {
         let mut lookup = Script(Vec::new());
         let name = Name { id: 0, host: "h".into(), port: 80 };
-        let due = clock::now().instant;
-        let mut asked = Asked { name, known: None, retry: RETRY_INTERVAL, due };
+        let mut asked = Asked::new(name, clock::now().instant);
         let mut waits = Vec::new();
         for _ in 0..7 {
             waits.push(asked.retry.as_secs());
             assert!(asked.ask(&mut lookup).is_some());
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn a_name_in_doubt_is_asked_for_sooner_but_not_at_once() {
+        let name = Name { id: 0, host: "h".into(), port: 80 };
+        let mut asked = Asked::new(name, clock::now().instant);
+        let mut lookup = Script(vec![Ok(vec![address(1)])]);
+        assert!(asked.ask(&mut lookup).is_some());
+        let wait = |asked: &Asked| asked.due - asked.asked;
+        let usual = wait(&asked);
+        assert!(usual <= REFRESH_INTERVAL && usual >= REFRESH_INTERVAL * 9 / 10, "{usual:?}");
+        asked.doubt();
+        assert_eq!(wait(&asked), RETRY_INTERVAL);
+    }
+
+    #[test]
+    fn a_doubt_reaches_the_thread() {
+        let names = vec![Name { id: 1, host: "h".into(), port: 80 }];
+        let script = Script(vec![Ok(vec![address(1)]), Ok(vec![address(2)])]);
+        let resolver = Resolver::start(names, script, || {}).expect("a thread");
+        let patience = Duration::from_secs(20);
+        assert!(resolver.wait(patience).is_some());
+        resolver.doubt(1);
+        let answer = resolver.wait(patience);
+        assert_eq!(answer, Some(Answer { id: 1, outcome: Ok(vec![address(2)]) }));
     }
 
     #[test]

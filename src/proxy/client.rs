@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::Context;
-use super::exchange::{Exchange, RequestState};
+use super::exchange::{Exchange, Onward, RequestState};
 use super::tunnel::Directions;
 use crate::clock::Deadline;
 use crate::config::limits::{HELD_BYTES_MAX, READ_BYTES_START};
@@ -17,6 +17,7 @@ use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
 use crate::h1::forward::{ClientFacts, Trust};
+use crate::h1::framing::Framing;
 use crate::h1::reply::{Reason, ReplyBody};
 use crate::h1::request::{leading_empty_line, parse_request};
 use crate::h1::scan::HeadScan;
@@ -202,7 +203,8 @@ fn find_head(
             }
         }
     }
-    let head = &octets[*start..];
+    // What lies beyond the limit is not looked at, so that it does not matter how much came at once.
+    let head = &octets[*start..octets.len().min(*start + limits.request_head_bytes_max + 1)];
     let found = progress.scan.advance(head).map_err(|_| bare_lf(head))?;
     let length = found.unwrap_or(head.len());
     if length > limits.request_head_bytes_max {
@@ -247,7 +249,8 @@ fn take_request<S: Sock>(
     let trust = if is_trusted { Trust::Full } else { Trust::None };
     let facts = ClientFacts { address, proto: "http", trust, fresh_id: ctx.ids.next_id() };
     exchange.open(&parsed, facts, ctx.now.instant);
-    let mut body = BodyState::new(parsed.framing, Emit::Chunks);
+    let framing = parsed.framing;
+    let mut body = BodyState::new(framing, Emit::Chunks);
     let mut tail = Vec::new();
     // No more than what can be held until there is a connection; the rest stays in `part`.
     let first = end.min(head.end + HELD_BYTES_MAX);
@@ -256,7 +259,15 @@ fn take_request<S: Sock>(
         return HeadOutcome::Refused(Reason::BadChunk, body_for(&area[head]));
     };
     exchange.bytes_in = walked.used as u64;
+    exchange.content_in = walked.content as u64;
     exchange.request = RequestState::Relay(body);
+    let announced = match framing {
+        Framing::Length(octets) => octets,
+        Framing::NoBody | Framing::Chunked | Framing::UntilClose => exchange.content_in,
+    };
+    if ctx.limits.request_body_bytes_max.is_some_and(|max| announced > max) {
+        exchange.facts.onward = Onward::EndHere(Reason::BodyTooLarge);
+    }
     let rest = head.end + walked.used..end;
     let mut kept = head.end..head.end + walked.kept;
     if !tail.is_empty() {

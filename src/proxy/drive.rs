@@ -10,15 +10,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::Instant;
 
 use super::client::Client;
-use super::exchange::{BackendPromise, Exchange, Kept};
+use super::exchange::{BackendPromise, Exchange, Kept, Pace};
 use super::relay_request::relay_request;
 use super::relay_response::relay_response;
 use super::upstream::Upstream;
 use super::{Context, persist};
-use crate::config::Timeouts;
 use crate::config::limits::{DRIVE_BYTES_MAX, DRIVE_READS_MAX};
 use crate::h1::forward::{AfterResponse, BackendView};
 use crate::h1::reply::Reason;
@@ -172,7 +171,7 @@ pub fn drive<S: Sock>(
         }
     };
     if has_moved {
-        client.deadline.at = ctx.now.instant + patience(client, upstream, exchange, ctx.timeouts);
+        client.deadline.at = patience_ends(client, upstream, exchange, ctx);
     }
     verdict
 }
@@ -194,32 +193,78 @@ fn flush<S: Sock>(
     }
 }
 
-/// How long the exchange may stay as it is: a client that owes body octets has another timeout than a
-/// backend that owes an answer.
+/// Until when the exchange may stay as it is, now that something has moved. Most waits begin anew
+/// then; a client that sends its body has to keep its pace, as long as it is the one to be waited for.
 #[must_use]
-pub fn patience<S: Sock>(
+pub fn patience_ends<S: Sock>(
     client: &Client<S>,
     upstream: &Upstream<S>,
-    exchange: &Exchange,
-    timeouts: &Timeouts,
-) -> Duration {
-    match overdue(client, upstream, exchange) {
-        Reason::BodyTimeout => timeouts.body,
-        _ => timeouts.silence,
+    exchange: &mut Exchange,
+    ctx: &Context<'_>,
+) -> Instant {
+    let (now, timeouts) = (ctx.now.instant, ctx.timeouts);
+    match awaited(client, upstream, exchange) {
+        Awaited::Body => {
+            let silence = now + timeouts.body;
+            too_slow_from(exchange).map_or(silence, |end| end.min(silence))
+        }
+        Awaited::ResponseHead => {
+            exchange.pace = Pace::default();
+            now + timeouts.response_head
+        }
+        Awaited::Response | Awaited::ClientToTake => now + timeouts.silence,
     }
 }
 
-/// Who is being waited for, as the reason to give when the wait is over.
-#[must_use]
-pub fn overdue<S: Sock>(client: &Client<S>, upstream: &Upstream<S>, exchange: &Exchange) -> Reason {
+/// Whom an exchange waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    /// The client, which has more of its body to send.
+    Body,
+    /// The client, which does not take what is there.
+    ClientToTake,
+    /// The backend, which has to begin its response, or to take the request.
+    ResponseHead,
+    /// The backend, which has begun its response.
+    Response,
+}
+
+fn awaited<S: Sock>(client: &Client<S>, upstream: &Upstream<S>, exchange: &Exchange) -> Awaited {
     if client.link.is_clogged() {
-        Reason::ClientStalled
+        Awaited::ClientToTake
     } else if exchange.request.is_awaited()
         && !upstream.link.is_clogged()
         && !exchange.awaits_continue()
     {
-        Reason::BodyTimeout
+        Awaited::Body
+    } else if exchange.has_answered() {
+        Awaited::Response
     } else {
-        Reason::ResponseTimeout
+        Awaited::ResponseHead
+    }
+}
+
+/// When the client will have been too slow with its body. Two that talk to each other may take their
+/// time.
+fn too_slow_from(exchange: &Exchange) -> Option<Instant> {
+    if exchange.has_answered() { None } else { exchange.pace.ends() }
+}
+
+/// The reason to give when the wait is over.
+#[must_use]
+pub fn overdue<S: Sock>(
+    client: &Client<S>,
+    upstream: &Upstream<S>,
+    exchange: &Exchange,
+    now: Instant,
+) -> Reason {
+    match awaited(client, upstream, exchange) {
+        Awaited::Body if too_slow_from(exchange).is_some_and(|end| end <= now) => {
+            Reason::BodyTooSlow
+        }
+        Awaited::Body => Reason::BodyTimeout,
+        Awaited::ClientToTake => Reason::ClientStalled,
+        Awaited::ResponseHead => Reason::ResponseTimeout,
+        Awaited::Response => Reason::ResponseStalled,
     }
 }

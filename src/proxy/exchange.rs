@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backend::BackendId;
+use crate::backend::health::Outage;
 use crate::config::limits::{READ_BYTES_MAX, READ_BYTES_MIN, READ_BYTES_START};
 use crate::h1::Version;
 use crate::h1::body::BodyState;
@@ -42,10 +43,52 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// Octets of the request body that came.
     pub bytes_in: u64,
+    /// How much of them was content.
+    pub content_in: u64,
+    /// How fast they come.
+    pub pace: Pace,
     /// Octets of the response body that went.
     pub bytes_out: u64,
     /// How much is read at once: follows how much the other side takes.
     pub read_bytes: usize,
+}
+
+/// How fast a request body comes. A client need not be fast, but one that sends an octet now and then
+/// would hold a connection to a backend for as long as it likes. So it lives on an allowance of time that
+/// its first octet opens and every octet extends.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Pace {
+    /// When the allowance is used up; `None` before the first octet.
+    until: Option<Instant>,
+}
+
+/// What a body has to bring, and what that earns.
+#[derive(Clone, Copy, Debug)]
+pub struct PaceRule {
+    /// What keeps the allowance as it is; 0 asks nothing.
+    pub bytes_per_second_min: u64,
+    /// The allowance at first.
+    pub grace: Duration,
+    /// The most that can be saved.
+    pub allowance_max: Duration,
+}
+
+impl Pace {
+    /// Octets came.
+    pub fn advance(&mut self, octets: usize, rule: PaceRule, now: Instant) {
+        let Some(earned_us) = (octets as u64 * 1_000_000).checked_div(rule.bytes_per_second_min)
+        else {
+            return;
+        };
+        let until = self.until.unwrap_or(now + rule.grace) + Duration::from_micros(earned_us);
+        self.until = Some(until.min(now + rule.allowance_max.max(rule.grace)));
+    }
+
+    /// When the client will have been too slow, if nothing comes; `None` where silence alone counts.
+    #[must_use]
+    pub fn ends(&self) -> Option<Instant> {
+        self.until
+    }
 }
 
 /// What the request head said that matters later.
@@ -60,7 +103,7 @@ pub struct Facts {
     /// Whether the backend was offered another protocol.
     pub upgrade: Offer,
     /// Whether the request goes any further.
-    pub hops: Hops,
+    pub onward: Onward,
     /// What the client waits for before it sends its body.
     pub expect: Expect,
 }
@@ -74,13 +117,14 @@ pub enum Expect {
     Nothing,
 }
 
-/// Whether a request goes any further (RFC 9110 section 7.6.2).
+/// Whether a request goes any further.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hops {
+pub enum Onward {
     /// It does.
     GoOn,
-    /// The client wants the answer of whoever it reaches here.
-    EndHere,
+    /// It is answered here: the client wants the answer of whoever it reaches (RFC 9110 section
+    /// 7.6.2), or it announces more content than is allowed.
+    EndHere(Reason),
 }
 
 /// What a client wants to happen to its connection.
@@ -177,6 +221,12 @@ pub enum BackendPromise {
 pub struct Route {
     /// Who is being asked.
     pub backend: Option<BackendId>,
+    /// Where the request waits while no connection carries it.
+    pub place: Place,
+    /// What the request is to show about the backend.
+    pub verdict: Verdict,
+    /// Until when there may be another try; told with the first.
+    pub tries_until: Option<Instant>,
     /// Who need not be asked again.
     pub tried: Vec<BackendId>,
     /// How many tries were made.
@@ -189,6 +239,26 @@ pub struct Route {
     pub failure: Option<Reason>,
     /// Which connections will do for the next try.
     pub wanted: Freshness,
+}
+
+/// Where a request waits that no connection carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Nowhere: a backend has to be found.
+    Nowhere,
+    /// In the queue of those for whom no backend has room.
+    Queue,
+    /// At a backend, until it has a connection.
+    Backend,
+}
+
+/// What a request shows about the health of the backend that is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Whether it answers, for better or worse. It was sent in this time of health, or outage.
+    Owed(Outage),
+    /// That is known.
+    Given,
 }
 
 /// Which connections will do for a try.
@@ -211,7 +281,7 @@ impl Exchange {
                 version: Version::Http11,
                 connection: Wish::Close,
                 upgrade: Offer::None,
-                hops: Hops::GoOn,
+                onward: Onward::GoOn,
                 expect: Expect::Nothing,
             },
             request: RequestState::Relay(BodyState::Complete),
@@ -219,6 +289,9 @@ impl Exchange {
             response: ResponseState::AwaitHead { scan: HeadScan::default(), interim: 0 },
             route: Route {
                 backend: None,
+                place: Place::Nowhere,
+                verdict: Verdict::Given,
+                tries_until: None,
                 tried: Vec::new(),
                 attempts: 0,
                 resends: 0,
@@ -229,6 +302,8 @@ impl Exchange {
             started,
             status: None,
             bytes_in: 0,
+            content_in: 0,
+            pace: Pace::default(),
             bytes_out: 0,
             read_bytes: READ_BYTES_START,
         }
@@ -243,9 +318,13 @@ impl Exchange {
             connection: if head.persistent { Wish::Persist } else { Wish::Close },
             upgrade: if head.wants_upgrade { Offer::Made } else { Offer::None },
             expect: if head.expects_continue { Expect::Continue } else { Expect::Nothing },
-            hops: if head.max_forwards == Some(0) { Hops::EndHere } else { Hops::GoOn },
+            onward: match head.max_forwards {
+                Some(0) => Onward::EndHere(Reason::HopLimit),
+                Some(_) | None => Onward::GoOn,
+            },
         };
         self.started = now;
+        self.pace = Pace::default();
     }
 
     /// Forgets the request, so that the memory can serve another.
@@ -307,5 +386,49 @@ impl Exchange {
             }
             Sent::All => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const RULE: PaceRule = PaceRule {
+        bytes_per_second_min: 100,
+        grace: SECOND,
+        allowance_max: Duration::from_secs(3),
+    };
+
+    #[test]
+    fn octets_buy_time_and_it_cannot_be_hoarded() {
+        let start = crate::clock::now().instant;
+        let mut pace = Pace::default();
+        assert_eq!(pace.ends(), None, "silence is for another deadline");
+        pace.advance(1, RULE, start);
+        assert_eq!(pace.ends(), Some(start + SECOND + SECOND / 100));
+        pace.advance(100, RULE, start + SECOND);
+        assert_eq!(pace.ends(), Some(start + 2 * SECOND + SECOND / 100));
+        pace.advance(1_000_000, RULE, start + 2 * SECOND);
+        assert_eq!(pace.ends(), Some(start + 5 * SECOND));
+    }
+
+    #[test]
+    fn an_octet_now_and_then_is_too_slow_in_the_end() {
+        let start = crate::clock::now().instant;
+        let mut pace = Pace::default();
+        for tenth in 0..13 {
+            let now = start + SECOND * tenth / 10;
+            let is_over = pace.ends().is_some_and(|end| end <= now);
+            assert_eq!(is_over, tenth >= 12, "{tenth}");
+            pace.advance(1, RULE, now);
+        }
+    }
+
+    #[test]
+    fn no_rate_asks_nothing() {
+        let mut pace = Pace::default();
+        pace.advance(1, PaceRule { bytes_per_second_min: 0, ..RULE }, crate::clock::now().instant);
+        assert_eq!(pace.ends(), None);
     }
 }

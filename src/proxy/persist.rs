@@ -39,7 +39,9 @@ pub(super) fn decide(
             known(field.name.as_bytes()) == Known::Upgrade
                 && offered_protocols(field.value).next().is_some()
         });
-        if exchange.facts.upgrade != Offer::Made || !names_protocol {
+        // HTTP/1.0 has no 101 (RFC 9110 section 15.2).
+        let knows_upgrade = head.version == Version::Http11;
+        if exchange.facts.upgrade != Offer::Made || !names_protocol || !knows_upgrade {
             return Err(Reason::UnexpectedUpgrade);
         }
         let body = BodyState::Complete;

@@ -6,10 +6,11 @@
 use super::Context;
 use super::client::{Client, Input};
 use super::drive::{Budget, Failure, Flow, Verdict};
-use super::exchange::{Exchange, RequestState};
+use super::exchange::{Exchange, PaceRule, RequestState};
 use super::persist;
 use super::upstream::Upstream;
 use crate::config::limits::READ_BYTES_MIN;
+use crate::config::{Limits, Timeouts};
 use crate::h1::reply::Reason;
 use crate::net::link::Received;
 use crate::net::{HEADROOM_BYTES, Scratch, Sock};
@@ -65,6 +66,11 @@ pub(super) fn relay_request<S: Sock>(
         return client_failed(Reason::BadChunk);
     };
     exchange.bytes_in += walked.used as u64;
+    exchange.content_in += walked.content as u64;
+    if ctx.limits.request_body_bytes_max.is_some_and(|max| exchange.content_in > max) {
+        return client_failed(Reason::BodyTooLarge);
+    }
+    exchange.pace.advance(walked.used, pace_rule(ctx.limits, ctx.timeouts), ctx.now.instant);
     client.part.extend_from_slice(&area[HEADROOM_BYTES + walked.used..end]);
     let goes_on = &area[HEADROOM_BYTES..HEADROOM_BYTES + walked.kept];
     exchange.remember(goes_on, ctx.limits.replay_bytes_max);
@@ -79,6 +85,15 @@ pub(super) fn relay_request<S: Sock>(
         Err(_) => persist::abandon(exchange, upstream),
     }
     Flow::Moved
+}
+
+/// How fast a body has to come.
+fn pace_rule(limits: &Limits, timeouts: &Timeouts) -> PaceRule {
+    PaceRule {
+        bytes_per_second_min: limits.body_bytes_per_second_min,
+        grace: timeouts.body_grace,
+        allowance_max: timeouts.body,
+    }
 }
 
 /// Whether a client is still there.

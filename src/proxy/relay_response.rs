@@ -115,10 +115,12 @@ fn take_heads<S: Sock>(
         let ResponseState::AwaitHead { scan, interim } = &mut exchange.response else {
             return Flow::Moved;
         };
-        let Ok(found) = scan.advance(&ctx.scratch.area[start..end]) else {
+        // What lies beyond the limit is not looked at: it does not matter how much came at once.
+        let seen = end.min(start + ctx.limits.response_head_bytes_max + 1);
+        let Ok(found) = scan.advance(&ctx.scratch.area[start..seen]) else {
             return upstream_failed(Reason::BadResponseHead);
         };
-        if found.unwrap_or(end - start) > ctx.limits.response_head_bytes_max {
+        if found.unwrap_or(seen - start) > ctx.limits.response_head_bytes_max {
             return upstream_failed(Reason::ResponseHeadTooLong);
         }
         let Some(length) = found else {

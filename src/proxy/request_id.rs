@@ -25,6 +25,12 @@ impl RequestIds {
         let back = scramble(self.seed.wrapping_add(self.count));
         u128::from(front) << 64 | u128::from(back)
     }
+
+    /// A number from 0 to `max` that differs from one time and one process to the next.
+    pub fn percent(&mut self, max: u32) -> u32 {
+        let number = self.next_id() % (u128::from(max) + 1);
+        u32::try_from(number).unwrap_or(max)
+    }
 }
 
 /// The mixing step of the generator splitmix64: a bijection on 64 bits.

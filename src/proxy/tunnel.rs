@@ -80,7 +80,10 @@ pub fn drive<S: Sock>(
         }
     };
     if has_moved {
-        client.deadline.at = ctx.now.instant + ctx.timeouts.tunnel;
+        let timeouts = ctx.timeouts;
+        let is_whole = directions.are_open();
+        let silence = if is_whole { timeouts.tunnel } else { timeouts.half_closed };
+        client.deadline.at = ctx.now.instant + silence;
     }
     verdict
 }
@@ -136,6 +139,20 @@ pub struct Directions {
     pub up: Direction,
     /// From the backend to the client.
     pub down: Direction,
+}
+
+impl Directions {
+    /// Whether neither has ended.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        (self.up, self.down) == (Direction::Open, Direction::Open)
+    }
+
+    /// The reason to give when nothing has moved for too long.
+    #[must_use]
+    pub fn overdue(&self) -> Reason {
+        if self.are_open() { Reason::TunnelIdle } else { Reason::TunnelHalfClosed }
+    }
 }
 
 /// Whether a direction still carries octets.

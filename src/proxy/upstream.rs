@@ -1,10 +1,15 @@
 //! A connection that we opened to a backend.
 //!
 //! Knows nothing of why it was opened. Invariant: octets of HTTP are sent or taken only while a client
-//! is attached.
+//! is attached, or a probe is under way.
+
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::backend::BackendId;
+use crate::backend::health::Outage;
 use crate::clock::Deadline;
+use crate::h1::scan::HeadScan;
 use crate::key::Key;
 use crate::net::link::Link;
 
@@ -12,9 +17,9 @@ use crate::net::link::Link;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UpstreamState {
     /// TCP has not told yet whether the backend takes the connection.
-    AwaitConnect,
+    AwaitConnect(Attempt),
     /// TCP is there, TLS is being agreed on.
-    AwaitHandshake,
+    AwaitHandshake(Attempt),
     /// It is usable and in the pool: no request is on it, and nothing may arrive.
     Idle,
     /// It serves this client.
@@ -22,6 +27,42 @@ pub enum UpstreamState {
         /// Whose exchange or tunnel it carries.
         client: Key,
     },
+    /// A probe was sent; its answer is awaited.
+    AwaitProbe {
+        /// How far its head was looked at.
+        scan: HeadScan,
+        /// Interim responses so far.
+        interim: u8,
+    },
+}
+
+/// An attempt to reach a backend. It goes to one address after the other; where one takes its time, the
+/// next is tried beside it, and whichever is usable first wins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// What the connection is for.
+    pub purpose: Purpose,
+    /// In which time of health, or outage, of the backend it began.
+    pub began: Outage,
+    /// The place of this address among the backend's.
+    pub place: usize,
+    /// How many more addresses may be tried after this one.
+    pub addresses_left: usize,
+    /// When it is over, for all addresses together.
+    pub until: Instant,
+    /// The connection to the address before this one, which is still on its way.
+    pub elder: Option<Key>,
+    /// The connection to the address after this one, likewise.
+    pub younger: Option<Key>,
+}
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To carry requests.
+    Requests,
+    /// To ask the backend whether it is well.
+    Probe,
 }
 
 /// A connection to a backend.
@@ -33,10 +74,8 @@ pub struct Upstream<S> {
     pub state: UpstreamState,
     /// Whose it is.
     pub backend: BackendId,
-    /// Which of the backend's addresses it goes to.
-    pub address_index: usize,
-    /// How many more of the backend's addresses may be tried when this one fails.
-    pub addresses_left: usize,
+    /// Where it goes.
+    pub address: SocketAddr,
     /// How many exchanges it has carried.
     pub served: u32,
     /// A response head that has not arrived whole.
@@ -50,18 +89,35 @@ impl<S> Upstream<S> {
     pub fn connecting(
         link: Link<S>,
         backend: BackendId,
-        address_index: usize,
+        address: SocketAddr,
+        attempt: Attempt,
         deadline: Deadline,
     ) -> Self {
-        Self {
-            link,
-            state: UpstreamState::AwaitConnect,
-            backend,
-            address_index,
-            addresses_left: 0,
-            served: 0,
-            part: Vec::new(),
-            deadline,
+        let state = UpstreamState::AwaitConnect(attempt);
+        Self { link, state, backend, address, served: 0, part: Vec::new(), deadline }
+    }
+
+    /// The attempt that it is part of, while it is being made.
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match &mut self.state {
+            UpstreamState::AwaitConnect(attempt) | UpstreamState::AwaitHandshake(attempt) => {
+                Some(attempt)
+            }
+            UpstreamState::Idle | UpstreamState::Busy { .. } | UpstreamState::AwaitProbe { .. } => {
+                None
+            }
+        }
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        match self.state {
+            UpstreamState::AwaitConnect(attempt) | UpstreamState::AwaitHandshake(attempt) => {
+                attempt.purpose
+            }
+            UpstreamState::Idle | UpstreamState::Busy { .. } => Purpose::Requests,
+            UpstreamState::AwaitProbe { .. } => Purpose::Probe,
         }
     }
 }

@@ -1,10 +1,14 @@
-//! The backends as the worker has them: their configuration, addresses and connections.
+//! One backend as the worker has it: its configuration, addresses, connections and health.
 //!
-//! Knows nothing of clients. What changes about a backend is logged here, once per change and in
-//! words.
+//! Knows nothing of clients and of whose turn it is. What changes about a backend is told here, in words
+//! and once per change.
+//!
+//! Next: `roster.rs` keeps all of them, and chooses.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use crate::backend::health::{Change, Health};
 use crate::backend::pool::Pool;
 use crate::config::backend_url::HostField;
 use crate::config::{BackendConfig, Host};
@@ -12,6 +16,9 @@ use crate::h1::forward::BackendView;
 use crate::h1::reply::Reason;
 use crate::net::resolve::Name;
 use crate::net::transport::Security;
+
+/// How often at most a failure is told that takes no backend out.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One backend.
 #[derive(Debug)]
@@ -22,22 +29,18 @@ pub struct Backend {
     pub security: Security,
     /// Its connections.
     pub pool: Pool,
+    /// Whether it is given requests.
+    pub health: Health,
+    /// When the next probe is due, where there are probes and none is under way.
+    pub probe_due: Option<Instant>,
     addresses: Vec<SocketAddr>,
     preferred: usize,
     authority: String,
     prefix: String,
     host_field: HostField,
-    condition: Condition,
     name: NameCondition,
-}
-
-/// What is known of a backend from the last try.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Condition {
-    /// Nothing is known against it.
-    Good,
-    /// The last connect failed.
-    Failing(Reason),
+    /// Until then, failures are not told: one was.
+    quiet_until: Option<Instant>,
 }
 
 /// What is known of a backend's name.
@@ -65,13 +68,15 @@ impl Backend {
             label: config.label(),
             security,
             pool: Pool::default(),
+            health: Health::default(),
+            probe_due: None,
             addresses,
             preferred: 0,
             authority: config.authority(),
             prefix: config.prefix.clone(),
             host_field: config.host_field,
-            condition: Condition::Good,
             name,
+            quiet_until: None,
         }
     }
 
@@ -79,6 +84,12 @@ impl Backend {
     #[must_use]
     pub fn has_address(&self) -> bool {
         !self.addresses.is_empty()
+    }
+
+    /// Whether it is (still) at this address.
+    #[must_use]
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.addresses.contains(&address)
     }
 
     /// The place of the address that worked last.
@@ -93,11 +104,11 @@ impl Backend {
         self.addresses.len()
     }
 
-    /// The address at a place, counted round; with its true place.
+    /// The address at a place, counted round.
     #[must_use]
-    pub fn address(&self, place: usize) -> Option<(usize, SocketAddr)> {
+    pub fn address(&self, place: usize) -> Option<SocketAddr> {
         let index = place.checked_rem(self.addresses.len())?;
-        Some((index, self.addresses[index]))
+        self.addresses.get(index).copied()
     }
 
     /// What it changes in a request head.
@@ -110,20 +121,57 @@ impl Backend {
         }
     }
 
-    /// A connection became usable.
-    pub fn note_success(&mut self, address_index: usize) {
-        self.preferred = address_index;
-        if self.condition != Condition::Good {
-            log::info!("backend {} is reachable again", self.label);
-            self.condition = Condition::Good;
+    /// A connection to this address became usable: the next one goes there first.
+    pub fn prefer(&mut self, address: SocketAddr) {
+        if let Some(place) = self.addresses.iter().position(|known| *known == address) {
+            self.preferred = place;
         }
     }
 
-    /// A connection could not be made.
-    pub fn note_failure(&mut self, reason: Reason, text: &str) {
-        if self.condition != Condition::Failing(reason) {
-            log::warn!("backend {} cannot be used: {text} ({})", self.label, reason.word());
-            self.condition = Condition::Failing(reason);
+    /// A request or probe failed: told where that takes the backend out, and now and then otherwise.
+    pub fn tell_failure(
+        &mut self,
+        change: Option<Change>,
+        reason: Reason,
+        text: &str,
+        now: Instant,
+    ) {
+        let (label, word) = (&self.label, reason.word());
+        match change {
+            Some(Change::Out { failures }) => {
+                log::warn!(
+                    "backend {label} is out after {failures} failures in a row: {text} ({word})"
+                );
+            }
+            Some(Change::Back { .. }) => {}
+            None if !self.health.is_in() => {
+                log::debug!("backend {label} stays out: {text} ({word})");
+            }
+            None if self.quiet_until.is_none_or(|until| until <= now) => {
+                self.quiet_until = Some(now + COMPLAINT_INTERVAL);
+                log::warn!("backend {label} failed: {text} ({word})");
+            }
+            None => log::debug!("backend {label} failed: {text} ({word})"),
+        }
+    }
+
+    /// A probe failed.
+    pub fn tell_probe_failure(&self, change: Option<Change>, text: &str) {
+        match change {
+            Some(Change::Out { failures }) => {
+                log::warn!("backend {} is out after {failures} failed probes: {text}", self.label);
+            }
+            Some(Change::Back { .. }) | None => {
+                log::debug!("backend {}: a probe failed: {text}", self.label);
+            }
+        }
+    }
+
+    /// A request was answered, or a probe passed.
+    pub fn tell_success(&self, change: Option<Change>) {
+        if let Some(Change::Back { after }) = change {
+            let seconds = after.as_secs_f64();
+            log::info!("backend {} is back after {seconds:.1} s", self.label);
         }
     }
 
@@ -151,12 +199,33 @@ impl Backend {
                 self.name = NameCondition::Resolved;
                 let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 log::info!("backend {} is at {}", self.label, words.join(", "));
-                self.addresses = addresses;
+                let favourite = self.address(self.preferred);
+                self.addresses = in_turn_by_family(addresses);
                 self.preferred = 0;
+                if let Some(favourite) = favourite {
+                    self.prefer(favourite);
+                }
             }
             Err(text) => self.note_unresolved(&text),
         }
     }
+
+    /// When something about it is due.
+    #[must_use]
+    pub fn next_alarm(&self) -> Option<Instant> {
+        [self.health.trial_due(), self.probe_due].into_iter().flatten().min()
+    }
+}
+
+/// IPv6 and IPv4 in turn, beginning with the family that the resolver put first (RFC 8305 section 4):
+/// where one family leads nowhere, the second try is of the other.
+fn in_turn_by_family(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().copied() else { return addresses };
+    let (mut ours, mut others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first.is_ipv6());
+    let count = ours.len().max(others.len());
+    let (mut ours, mut others) = (ours.drain(..), others.drain(..));
+    (0..count).flat_map(|_| [ours.next(), others.next()]).flatten().collect()
 }
 
 /// The names that have to be resolved, each with its backend's place.
@@ -170,4 +239,24 @@ pub fn names(configs: &[BackendConfig]) -> Vec<Name> {
             Host::Name(host) => Some(Name { id, host: host.clone(), port: config.port }),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| -> Vec<SocketAddr> {
+            text.split(' ').map(|address| address.parse().expect("an address")).collect()
+        };
+        for (given, want) in [
+            ("1.1.1.1:1", "1.1.1.1:1"),
+            ("[::1]:1 [::2]:1 1.1.1.1:1 2.2.2.2:1", "[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1"),
+            ("1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1", "1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1"),
+            ("1.1.1.1:1 2.2.2.2:1 [::1]:1", "1.1.1.1:1 [::1]:1 2.2.2.2:1"),
+        ] {
+            assert_eq!(in_turn_by_family(parse(given)), parse(want), "{given}");
+        }
+    }
 }

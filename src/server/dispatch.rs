@@ -2,28 +2,30 @@
 //!
 //! A request with no idle connection waits in the pool of its backend while a connect is on its way,
 //! and gets whichever connection is usable first: that may be one that another exchange gives back.
-//! When a connect fails, nothing has been sent, so the waiter goes on to the next backend.
+//! Where no backend has room for another connection, requests wait in one queue, in order.
 //!
-//! Knows nothing of octets. Invariant: a client in [`ClientState::AwaitUpstream`] is in the pool of
-//! the backend that its route names, or its route names none and it is in the run queue.
+//! Knows nothing of octets, and not how connections are made: that is in `connects.rs`. Invariant: a
+//! client in [`ClientState::AwaitUpstream`] is where its route says: in the pool of a backend, in the
+//! queue, or nowhere and in the run queue.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::drives::{GoesOn, farewell};
+use super::roster::{Choice, Fault};
 use super::worker::{Phase, Worker};
 use crate::backend::BackendId;
-use crate::clock::Deadline;
+use crate::backend::health::Outage;
 use crate::h1::reply::Reason;
-use crate::key::{Key, Subject, Token};
+use crate::key::{Key, Subject};
+use crate::net::latch::Readiness;
 use crate::net::link::{Link, Received};
-use crate::net::transport::connect_reason;
 use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::observe::access_log::Reuse;
 use crate::proxy::client::ClientState;
 use crate::proxy::drive;
-use crate::proxy::exchange::{BackendPromise, Exchange, Freshness};
-use crate::proxy::upstream::{Upstream, UpstreamState};
+use crate::proxy::exchange::{BackendPromise, Exchange, Freshness, Pace, Place, Verdict};
+use crate::proxy::upstream::{Purpose, Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
 /// much earlier, so that the two do not meet.
@@ -33,23 +35,33 @@ impl<N: Net> Worker<N> {
     /// Finds a backend for a request that has none. `body` is where in the scratch area octets of
     /// its body are.
     pub(super) fn place(&mut self, key: Key, body: Range<usize>) -> GoesOn {
-        let Some(exchange) = self.waiting(key) else {
-            return GoesOn::No;
-        };
-        let tried = std::mem::take(&mut exchange.route.tried);
-        let backends = &self.backends;
-        let next = self.balancer.next(|id| backends[id.0].has_address() && !tried.contains(&id));
-        let Some(exchange) = self.waiting(key) else {
-            return GoesOn::No;
-        };
-        exchange.route.tried = tried;
-        match next {
-            Some(backend) => self.place_on(key, backend, body),
-            None => {
-                let reason = exchange.route.failure.unwrap_or(Reason::NameUnresolved);
-                self.give_up(key, reason)
-            }
+        // Nobody overtakes those who wait already.
+        if !self.queue.is_empty() {
+            return self.enqueue(key, body);
         }
+        match self.choose(key) {
+            Choice::Backend(backend) => self.place_on(key, backend, body),
+            Choice::Busy => self.enqueue(key, body),
+            Choice::Nobody => self.nobody_is_left(key),
+        }
+    }
+
+    fn choose(&mut self, key: Key) -> Choice {
+        let Some(exchange) = self.waiting(key) else { return Choice::Nobody };
+        let tried = std::mem::take(&mut exchange.route.tried);
+        let choice = self.roster.choose(&tried);
+        if let Some(exchange) = self.waiting(key) {
+            exchange.route.tried = tried;
+        }
+        choice
+    }
+
+    fn nobody_is_left(&mut self, key: Key) -> GoesOn {
+        let failure = self.waiting(key).and_then(|exchange| exchange.route.failure);
+        if failure.is_none() {
+            self.doubt_names();
+        }
+        self.give_up(key, failure.unwrap_or(Reason::NameUnresolved))
     }
 
     /// Sends a request over a connection to this backend, or lets it wait for one.
@@ -59,164 +71,115 @@ impl<N: Net> Worker<N> {
         backend: BackendId,
         mut body: Range<usize>,
     ) -> GoesOn {
+        let now = self.shared.now.instant;
+        let tries_end = now + self.shared.timeouts.tries;
+        let sent = self.roster[backend].health.outage();
         let Some(exchange) = self.waiting(key) else {
             return GoesOn::No;
         };
         exchange.route.backend = Some(backend);
         exchange.route.attempts += 1;
-        let is_first_try = exchange.route.attempts == 1;
-        if exchange.route.wanted == Freshness::Any {
-            while let Some(upstream) = self.backends[backend.0].pool.take_idle() {
+        exchange.route.verdict = Verdict::Owed(sent);
+        let until = *exchange.route.tries_until.get_or_insert(tries_end);
+        let wanted = exchange.route.wanted;
+        let is_first = exchange.route.attempts == 1;
+        let may_repeat = exchange.facts.method.is_idempotent();
+        if is_first {
+            self.budget.note_request(now);
+        }
+        if wanted == Freshness::Any {
+            while let Some(upstream) = self.roster[backend].pool.take_idle() {
+                // A request that cannot be sent again had better not meet the end of a connection.
+                if !may_repeat && !self.is_still_open(upstream) {
+                    continue;
+                }
                 if self.attach(key, upstream, body, Reuse::Reused) {
                     return GoesOn::Yes;
                 }
                 // Nothing of the request went out, and the exchange holds all of it by now.
                 body = 0..0;
             }
+        } else if self.roster[backend].pool.is_full() {
+            self.close_oldest_idle_of(backend);
         }
-        let held = self.shared.scratch.area[body].to_vec();
-        let Some(exchange) = self.waiting(key) else {
-            return GoesOn::No;
-        };
-        exchange.hold(&held);
-        // One deadline for all tries together.
-        if is_first_try && let Some(client) = self.clients.get_mut(key) {
-            client.deadline.at = self.shared.now.instant + self.shared.timeouts.silence;
+        self.hold(key, body, Place::Backend);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.deadline.at = until;
         }
-        self.backends[backend.0].pool.wait(key);
+        self.roster[backend].pool.wait(key);
         self.connect_for_waiters(backend);
         GoesOn::No
     }
 
-    /// Starts connects until there is one for each request that waits.
-    pub(super) fn connect_for_waiters(&mut self, backend: BackendId) {
-        while self.backends[backend.0].pool.wants_connect() {
-            let first = self.backends[backend.0].preferred_address();
-            let count = self.backends[backend.0].addresses_count();
-            self.connect(backend, first, count);
+    /// Keeps the octets of a body while its request waits.
+    fn hold(&mut self, key: Key, body: Range<usize>, place: Place) {
+        let held = self.shared.scratch.area[body].to_vec();
+        if let Some(exchange) = self.waiting(key) {
+            exchange.hold(&held);
+            exchange.route.place = place;
         }
     }
 
-    /// Starts one connect, to the address at this place or, where that fails at once, to one of those
-    /// behind it, `count` in all. When all do, a waiter has gone on to another backend when this
-    /// returns.
-    fn connect(&mut self, backend: BackendId, first: usize, count: usize) {
-        self.backends[backend.0].pool.connect_started();
-        let mut failure = (Reason::NameUnresolved, "it has no address".to_owned());
-        for place in 0..count {
-            match self.try_connect(backend, first + place, count - place - 1) {
-                Ok(()) => return,
-                Err((Reason::OutOfDescriptors, _)) if self.close_oldest_idle() => {
-                    match self.try_connect(backend, first + place, count - place - 1) {
-                        Ok(()) => return,
-                        Err(again) => failure = again,
+    /// No backend has room: the request waits, behind those that came before it.
+    fn enqueue(&mut self, key: Key, body: Range<usize>) -> GoesOn {
+        if self.queue.len() >= self.shared.limits.queue_count_max {
+            return self.give_up(key, Reason::QueueFull);
+        }
+        self.hold(key, body, Place::Queue);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.deadline.at = self.shared.now.instant + self.shared.timeouts.queue;
+        }
+        self.queue.push_back(key);
+        GoesOn::No
+    }
+
+    /// Gives requests that wait what room there is by now, in their order.
+    pub(super) fn serve_queue(&mut self) {
+        let mut place = 0;
+        while place < self.queue.len() && self.roster.has_room() {
+            let key = self.queue[place];
+            match self.choose(key) {
+                // It has tried those that have room.
+                Choice::Busy => place += 1,
+                Choice::Backend(backend) => {
+                    self.queue.remove(place);
+                    if self.place_on(key, backend, 0..0) == GoesOn::Yes {
+                        self.queue_client(key);
+                    }
+                    self.watch_client(key);
+                }
+                Choice::Nobody => {
+                    self.queue.remove(place);
+                    if self.nobody_is_left(key) == GoesOn::Yes {
+                        self.queue_client(key);
                     }
                 }
-                Err(error) => failure = error,
             }
         }
-        let (reason, text) = failure;
-        self.backends[backend.0].pool.connect_ended();
-        self.backends[backend.0].note_failure(reason, &text);
-        self.move_waiter(backend, reason);
     }
 
-    fn try_connect(
-        &mut self,
-        id: BackendId,
-        place: usize,
-        addresses_left: usize,
-    ) -> Result<(), (Reason, String)> {
-        let backend = &self.backends[id.0];
-        let Some((address_index, address)) = backend.address(place) else {
-            return Err((Reason::NameUnresolved, "it has no address".into()));
-        };
-        let Some(key) = self.upstreams.vacant_key() else {
-            return Err((Reason::OutOfDescriptors, "there are too many connections".into()));
-        };
-        let subject = Subject::Upstream(key);
-        let sock = self
-            .net
-            .connect(address, Token::from(subject))
-            .map_err(|error| (connect_reason(&error), error.to_string()))?;
-        let link = Link::begin(sock, &backend.security, &mut self.shared.scratch.tls)
-            .map_err(|failure| (failure.reason, failure.text))?;
-        log::trace!("upstream {key}: connecting to {} at {address}", backend.label);
-        // All addresses of a backend share the time that it has.
-        let shares = u32::try_from(backend.addresses_count()).unwrap_or(u32::MAX).max(1);
-        let share = self.shared.timeouts.connect / shares;
-        let mut deadline = Deadline::new(self.shared.now.instant + share);
-        self.timers.watch(&mut deadline, subject);
-        let mut upstream = Upstream::connecting(link, id, address_index, deadline);
-        upstream.addresses_left = addresses_left;
-        self.upstreams.insert(upstream);
-        Ok(())
-    }
-
-    /// Makes room for a connection that is needed at the cost of one that is not.
-    fn close_oldest_idle(&mut self) -> bool {
-        let oldest = self.backends.iter_mut().find_map(|backend| backend.pool.take_oldest_idle());
-        oldest.map(|key| self.close_upstream(key)).is_some()
-    }
-
-    /// A connect is over and the connection is usable: the oldest waiter gets it.
-    pub(super) fn connected(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
-        let backend = &mut self.backends[upstream.backend.0];
-        log::trace!("upstream {key}: connected to {}", backend.label);
-        if upstream.link.is_readable() && !is_silent(&mut upstream.link, &mut self.shared.scratch) {
-            return self.connect_failed(
-                key,
-                Reason::UpstreamClosed,
-                "it sent something before it was asked, or closed at once",
-            );
-        }
-        backend.pool.connect_ended();
-        backend.note_success(upstream.address_index);
-        self.offer(key, Reuse::New, None);
-    }
-
-    /// A connect or handshake has failed. Nothing was sent: the next address or backend gets its try.
-    pub(super) fn connect_failed(&mut self, key: Key, reason: Reason, text: &str) {
-        let Some(upstream) = self.upstreams.remove(key) else {
-            return;
-        };
-        log::trace!("upstream {key}: {} ({text})", reason.word());
-        let id = upstream.backend;
-        let backend = &mut self.backends[id.0];
-        backend.pool.connect_ended();
-        if upstream.addresses_left > 0 && backend.pool.wants_connect() {
-            return self.connect(id, upstream.address_index + 1, upstream.addresses_left);
-        }
-        backend.note_failure(reason, text);
-        if backend.pool.wants_connect() {
-            self.move_waiter(id, reason);
-        }
-    }
-
-    /// The request that has waited longest for this backend goes on to another.
-    fn move_waiter(&mut self, backend: BackendId, reason: Reason) {
-        while let Some(key) = self.backends[backend.0].pool.next_waiter() {
-            let Some(exchange) = self.waiting(key) else {
-                continue;
-            };
-            exchange.route.tried.push(backend);
-            exchange.route.failure = Some(reason);
-            exchange.route.backend = None;
-            self.queue_client(key);
-            return;
-        }
+    /// A try has failed before anything was sent: the request goes on to another backend.
+    pub(super) fn move_on(&mut self, key: Key, reason: Reason) {
+        let Some(exchange) = self.waiting(key) else { return };
+        let lapsed = forget_verdict(exchange);
+        exchange.route.tried.extend(exchange.route.backend.take());
+        exchange.route.failure = Some(reason);
+        exchange.route.place = Place::Nowhere;
+        self.queue_client(key);
+        self.note_lapsed(lapsed);
     }
 
     /// A connection is free: the oldest waiter gets it, or it rests in the pool.
     pub(super) fn offer(&mut self, key: Key, reuse: Reuse, keep_alive: Option<Duration>) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
+        if reuse == Reuse::Reused && !self.roster[id].is_at(upstream.address) {
+            log::debug!("backend {} has moved: a connection is closed", self.roster[id].label);
+            return self.close_upstream(key);
+        }
         upstream.state = UpstreamState::Idle;
         let clients = &self.clients;
-        let next = self.backends[id.0].pool.next_waiter_that(|waiter| {
+        let next = self.roster[id].pool.next_waiter_that(|waiter| {
             let state = clients.get(waiter).map(|client| &client.state);
             match state {
                 Some(ClientState::AwaitUpstream(exchange)) => {
@@ -234,7 +197,7 @@ impl<N: Net> Worker<N> {
             }
             return;
         }
-        if self.shared.phase == Phase::Draining {
+        if self.shared.phase == Phase::Draining && self.queue.is_empty() {
             return self.close_upstream(key);
         }
         self.rest(key, keep_alive);
@@ -243,14 +206,19 @@ impl<N: Net> Worker<N> {
     /// The connection broke before anything could be sent on it. That a fresh one did is news of the
     /// backend, and the request goes on to another; one that had rested was only too old.
     fn retry_elsewhere(&mut self, client: Key, id: BackendId, reuse: Reuse) {
-        let Some(exchange) = self.waiting(client) else { return };
         match reuse {
-            Reuse::Reused | Reuse::None => self.backends[id.0].pool.wait_first(client),
+            Reuse::Reused | Reuse::None => self.roster[id].pool.wait_first(client),
             Reuse::New => {
-                exchange.route.tried.push(id);
-                exchange.route.failure = Some(Reason::UpstreamReset);
-                exchange.route.backend = None;
-                self.queue_client(client);
+                let verdict = self.waiting(client).map(|exchange| exchange.route.verdict);
+                if let Some(Verdict::Owed(sent)) = verdict {
+                    let text = "it closed the connection before a request was sent";
+                    let reason = Reason::UpstreamReset;
+                    let stretch = self.stretch();
+                    let fault = Fault { sent, reason, text, stretch };
+                    self.roster.note_failure(id, &fault, self.shared.now.instant);
+                    self.watch_backend(id);
+                }
+                self.move_on(client, Reason::UpstreamReset);
             }
         }
         self.connect_for_waiters(id);
@@ -268,7 +236,7 @@ impl<N: Net> Worker<N> {
         }
         upstream.deadline.at = self.shared.now.instant + rest;
         self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
-        let pool = &mut self.backends[upstream.backend.0].pool;
+        let pool = &mut self.roster[upstream.backend].pool;
         if let Some(oldest) = pool.put_idle(key, self.shared.limits.pool_idle_count_max) {
             self.close_upstream(oldest);
         }
@@ -288,19 +256,22 @@ impl<N: Net> Worker<N> {
             return false;
         };
         let mut ctx = self.shared.context();
-        let view = self.backends[upstream.backend.0].view();
+        let view = self.roster[upstream.backend].view();
         if let Err(error) = drive::start(&mut exchange, upstream, view, body, &mut ctx) {
             log::trace!("upstream {upstream_key}: broke before a request ({error})");
             client.state = ClientState::AwaitUpstream(exchange);
-            self.upstreams.remove(upstream_key);
+            self.drop_upstream(upstream_key);
             return false;
         }
         log::trace!("client {key}: request goes over upstream {upstream_key} ({reuse:?})");
         exchange.route.reuse = reuse;
+        exchange.route.place = Place::Nowhere;
         upstream.state = UpstreamState::Busy { client: key };
         upstream.served += 1;
-        let patience = drive::patience(client, upstream, &exchange, &self.shared.timeouts);
-        client.deadline.at = self.shared.now.instant + patience;
+        // What it waited for until now was not the client.
+        exchange.pace = Pace::default();
+        let ctx = self.shared.context();
+        client.deadline.at = drive::patience_ends(client, upstream, &mut exchange, &ctx);
         client.state = ClientState::Relay { exchange, upstream: upstream_key };
         true
     }
@@ -315,41 +286,43 @@ impl<N: Net> Worker<N> {
 
     /// Ends a connection to a backend in good order.
     pub(super) fn close_upstream(&mut self, key: Key) {
-        if let Some(mut upstream) = self.upstreams.remove(key) {
+        if let Some(mut upstream) = self.drop_upstream(key) {
             log::trace!("upstream {key}: closed");
             farewell(&mut upstream, &mut self.shared.scratch);
         }
     }
 
-    /// A deadline of an upstream has come up.
-    pub(super) fn upstream_came_up(&mut self, key: Key, queued: Instant) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
-        if upstream.deadline.queued != Some(queued) {
-            return;
+    /// Takes a connection to a backend out of the table: the one way in which they leave it.
+    pub(super) fn drop_upstream(&mut self, key: Key) -> Option<Upstream<N::Sock>> {
+        let upstream = self.upstreams.remove(key)?;
+        if upstream.purpose() == Purpose::Requests {
+            self.roster[upstream.backend].pool.closed();
         }
-        upstream.deadline.queued = None;
-        let is_over = upstream.deadline.at <= self.shared.now.instant;
-        match upstream.state {
-            // The client's deadline counts now.
-            UpstreamState::Busy { .. } => {}
-            UpstreamState::Idle | UpstreamState::AwaitConnect | UpstreamState::AwaitHandshake
-                if !is_over =>
-            {
-                self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
-            }
-            UpstreamState::Idle => {
-                let id = upstream.backend;
-                self.backends[id.0].pool.remove_idle(key);
-                self.close_upstream(key);
-            }
-            UpstreamState::AwaitConnect => {
-                self.connect_failed(key, Reason::ConnectTimeout, "no answer in time");
-            }
-            UpstreamState::AwaitHandshake => {
-                self.connect_failed(key, Reason::ConnectTimeout, "no TLS handshake in time");
-            }
+        Some(upstream)
+    }
+
+    /// Looks once more whether an idle connection is open still: its end may have come after the last
+    /// events. If not, it is gone.
+    fn is_still_open(&mut self, key: Key) -> bool {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return false };
+        upstream.link.on_event(Readiness::READABLE);
+        if is_silent(&mut upstream.link, &mut self.shared.scratch) {
+            return true;
+        }
+        log::trace!("upstream {key}: ended while idle");
+        self.drop_upstream(key);
+        false
+    }
+
+    /// Makes room for a connection that is needed at the cost of one that is not.
+    pub(super) fn close_oldest_idle(&mut self) -> bool {
+        let oldest = self.roster.iter_mut().find_map(|backend| backend.pool.take_oldest_idle());
+        oldest.map(|key| self.close_upstream(key)).is_some()
+    }
+
+    fn close_oldest_idle_of(&mut self, id: BackendId) {
+        if let Some(key) = self.roster[id].pool.take_oldest_idle() {
+            self.close_upstream(key);
         }
     }
 
@@ -367,10 +340,29 @@ impl<N: Net> Worker<N> {
 
     /// A client waits no longer.
     pub(super) fn forget_waiter(&mut self, key: Key) {
-        let backend = self.waiting(key).and_then(|exchange| exchange.route.backend);
-        if let Some(BackendId(id)) = backend {
-            self.backends[id].pool.remove_waiter(key);
+        let Some(exchange) = self.waiting(key) else { return };
+        let place = std::mem::replace(&mut exchange.route.place, Place::Nowhere);
+        match (place, exchange.route.backend) {
+            (Place::Backend, Some(backend)) => self.roster[backend].pool.remove_waiter(key),
+            (Place::Queue, _) => self.queue.retain(|waiter| *waiter != key),
+            (Place::Backend | Place::Nowhere, _) => {}
         }
+    }
+
+    /// An exchange ends, or leaves its backend, without having shown whether that is well: if it was a
+    /// trial, the next request is one.
+    pub(super) fn note_lapsed(&mut self, lapsed: Option<(BackendId, Outage)>) {
+        if let Some((id, sent)) = lapsed {
+            self.roster.trial_lapsed(id, sent);
+        }
+    }
+}
+
+/// Takes back what an exchange was to show; gives the backend of which it was, and when it was sent.
+pub(super) fn forget_verdict(exchange: &mut Exchange) -> Option<(BackendId, Outage)> {
+    match std::mem::replace(&mut exchange.route.verdict, Verdict::Given) {
+        Verdict::Owed(sent) => exchange.route.backend.map(|id| (id, sent)),
+        Verdict::Given => None,
     }
 }
 

@@ -13,8 +13,8 @@ impl<N: Net> Worker<N> {
     /// Takes on no more work. The accept queue has been emptied by now.
     pub fn begin_drain(&mut self) {
         self.shared.phase = Phase::Draining;
-        for backend in 0..self.backends.len() {
-            for key in self.backends[backend].pool.take_all_idle() {
+        for id in self.roster.ids() {
+            for key in self.roster[id].pool.take_all_idle() {
                 self.close_upstream(key);
             }
         }

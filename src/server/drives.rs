@@ -5,16 +5,17 @@
 //!
 //! Next: `dispatch.rs` for a request that needs a connection, `settle.rs` for an exchange that is over.
 
+use std::time::Instant;
+
+use super::dispatch::forget_verdict;
 use super::worker::{Phase, Worker};
-use crate::backend::BackendId;
 use crate::h1::reply::Reason;
-use crate::key::Key;
-use crate::net::link::{Handshake, Received};
-use crate::net::transport::connect_reason;
+use crate::key::{Key, Subject};
+use crate::net::link::Received;
 use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::proxy::client::{ClientState, HeadOutcome, Input, read_head};
 use crate::proxy::drive::{self, Verdict};
-use crate::proxy::exchange::Hops;
+use crate::proxy::exchange::{Onward, Place};
 use crate::proxy::relay_request::{Watched, watch_for_reset};
 use crate::proxy::tunnel::{self, TunnelVerdict};
 use crate::proxy::upstream::{Upstream, UpstreamState};
@@ -45,7 +46,7 @@ impl<N: Net> Worker<N> {
             };
             let goes_on = match &client.state {
                 ClientState::AwaitHead(_) => self.drive_head(key),
-                ClientState::AwaitUpstream(exchange) if exchange.route.backend.is_none() => {
+                ClientState::AwaitUpstream(exchange) if exchange.route.place == Place::Nowhere => {
                     self.place(key, 0..0)
                 }
                 ClientState::AwaitUpstream(_) => self.drive_waiting(key),
@@ -109,11 +110,11 @@ impl<N: Net> Worker<N> {
                     String::from_utf8_lossy(exchange.head.method()),
                     String::from_utf8_lossy(exchange.head.target())
                 );
-                let hops = exchange.facts.hops;
+                let onward = exchange.facts.onward;
                 client.state = ClientState::AwaitUpstream(exchange);
-                match hops {
-                    Hops::GoOn => self.place(key, body),
-                    Hops::EndHere => self.give_up(key, Reason::HopLimit),
+                match onward {
+                    Onward::GoOn => self.place(key, body),
+                    Onward::EndHere(reason) => self.give_up(key, reason),
                 }
             }
         }
@@ -152,6 +153,10 @@ impl<N: Net> Worker<N> {
         };
         let mut ctx = self.shared.context();
         let verdict = drive::drive(client, upstream, &mut exchange, &mut ctx);
+        let is_answered = exchange.has_answered() || verdict == Verdict::Tunnel;
+        if is_answered && let Some((id, sent)) = forget_verdict(&mut exchange) {
+            self.roster.note_success(id, sent, self.shared.now.instant);
+        }
         match verdict {
             Verdict::Blocked => {
                 client.state = ClientState::Relay { exchange, upstream: upstream_key };
@@ -248,27 +253,42 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// A connect or handshake has come on.
+    /// Does for a connection to a backend what can be done now, where no client does.
     pub(super) fn drive_upstream(&mut self, key: Key) {
+        match self.upstreams.get(key).map(|upstream| upstream.state) {
+            Some(UpstreamState::AwaitConnect(_) | UpstreamState::AwaitHandshake(_)) => {
+                self.drive_connecting(key);
+            }
+            Some(UpstreamState::AwaitProbe { .. }) => self.drive_probe(key),
+            Some(UpstreamState::Idle | UpstreamState::Busy { .. }) | None => {}
+        }
+    }
+
+    /// A deadline of an upstream has come up.
+    pub(super) fn upstream_came_up(&mut self, key: Key, queued: Instant) {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        if upstream.state == UpstreamState::AwaitConnect {
-            if upstream.link.is_closing()
-                && let Some(error) = upstream.link.connect_error()
-            {
-                return self.connect_failed(key, connect_reason(&error), &error.to_string());
-            }
-            if !upstream.link.is_writable() {
-                return;
-            }
-            upstream.state = UpstreamState::AwaitHandshake;
+        if upstream.deadline.queued != Some(queued) {
+            return;
         }
-        if upstream.state == UpstreamState::AwaitHandshake {
-            match upstream.link.shake_hands(&mut self.shared.scratch.tls) {
-                Ok(Handshake::Blocked) => {}
-                Ok(Handshake::Done) => self.connected(key),
-                Err(failure) => self.connect_failed(key, failure.reason, &failure.text),
+        upstream.deadline.queued = None;
+        let is_over = upstream.deadline.at <= self.shared.now.instant;
+        match upstream.state {
+            // The client's deadline counts now.
+            UpstreamState::Busy { .. } => {}
+            _ if !is_over => self.timers.watch(&mut upstream.deadline, Subject::Upstream(key)),
+            UpstreamState::Idle => {
+                let id = upstream.backend;
+                self.roster[id].pool.remove_idle(key);
+                self.close_upstream(key);
+            }
+            UpstreamState::AwaitConnect(attempt) => self.connect_came_up(key, attempt),
+            UpstreamState::AwaitHandshake(_) => {
+                self.connect_failed(key, Reason::TlsHandshakeTimeout, "no TLS handshake in time");
+            }
+            UpstreamState::AwaitProbe { .. } => {
+                self.probe_over(key, Err("it did not answer in time".into()));
             }
         }
     }
@@ -286,15 +306,15 @@ impl<N: Net> Worker<N> {
         match upstream.link.read(&mut area[HEADROOM_BYTES..], 1, tls) {
             Received::Blocked => return,
             Received::Octets(_) => {
-                let label = &self.backends[upstream.backend.0].label;
+                let label = &self.roster[upstream.backend].label;
                 log::warn!("backend {label} sent octets that nobody asked for: connection closed");
             }
             Received::Closed | Received::Broken(_) => {}
         }
         log::trace!("upstream {key}: ended while idle");
-        let BackendId(id) = upstream.backend;
-        self.backends[id].pool.remove_idle(key);
-        self.upstreams.remove(key);
+        let id = upstream.backend;
+        self.roster[id].pool.remove_idle(key);
+        self.drop_upstream(key);
     }
 }
 

@@ -126,8 +126,7 @@ impl EventLoop {
         let net = OsNet::new(poll.registry().try_clone()?);
         let now = start_time();
         let timeouts = settings.timeouts.clone();
-        let free = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
-        let clients = free - (free / 2).min(UPSTREAMS_RESERVED_MAX);
+        let clients_count_max = clients_max(settings.limits.clients_count_max, descriptors);
         Ok(Self {
             worker: Worker::new(net, backends, settings, now),
             poll,
@@ -137,7 +136,7 @@ impl EventLoop {
             resolver,
             names_count,
             timeouts,
-            clients_count_max: usize::try_from(clients.max(1)).unwrap_or(usize::MAX),
+            clients_count_max,
             gate: Gate::Open,
             stage: Stage::Serving,
             lost_lines: 0,
@@ -171,6 +170,7 @@ impl EventLoop {
     /// # Errors
     /// When the poll itself fails.
     pub fn turn_until_stopped(&mut self) -> io::Result<()> {
+        self.worker.begin_probes();
         let mut events = Events::with_capacity(EVENTS_COUNT_MAX);
         while self.stage != Stage::Over {
             let timeout = self.patience(clock::now().instant);
@@ -223,7 +223,10 @@ impl EventLoop {
                         self.worker.on_answer(answer);
                     }
                 }
-                Subject::Client(_) | Subject::Upstream(_) | Subject::Process(_) => {
+                Subject::Client(_)
+                | Subject::Upstream(_)
+                | Subject::Backend(_)
+                | Subject::Process(_) => {
                     self.worker.on_event(event_token(event), event_readiness(event));
                 }
             }
@@ -235,6 +238,9 @@ impl EventLoop {
             self.stop(now);
         }
         self.check_drain(now);
+        if let Some(resolver) = &self.resolver {
+            self.worker.take_doubts().into_iter().for_each(|id| resolver.doubt(id.0));
+        }
         self.worker.end_turn();
         self.complain_of_lost_lines(now);
     }
@@ -316,6 +322,42 @@ impl EventLoop {
             self.complaint_due = now.instant + COMPLAINT_INTERVAL;
             let lost = std::mem::take(&mut self.lost_lines);
             log::warn!("the access log does not keep up: {lost} lines are lost");
+        }
+    }
+}
+
+/// How many clients there may be: as many as was asked for, if the descriptors go round.
+fn clients_max(asked: Option<usize>, descriptors: u64) -> usize {
+    let free = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
+    let clients = free - (free / 2).min(UPSTREAMS_RESERVED_MAX);
+    let possible = usize::try_from(clients.max(1)).unwrap_or(usize::MAX);
+    match asked {
+        Some(asked) if asked > possible => {
+            log::warn!(
+                "{possible} clients at a time, not {asked}: there are {descriptors} descriptors \
+                 (ulimit -n)"
+            );
+            possible
+        }
+        Some(asked) => asked,
+        None => possible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_get_what_descriptors_allow() {
+        for (asked, descriptors, want) in [
+            (None, 1024, 480),
+            (None, 20_000, 15_840),
+            (Some(100), 1024, 100),
+            (Some(1000), 1024, 480),
+            (None, 10, 1),
+        ] {
+            assert_eq!(clients_max(asked, descriptors), want, "{asked:?} of {descriptors}");
         }
     }
 }

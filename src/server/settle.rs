@@ -6,7 +6,9 @@
 //! Invariants: an exchange is logged exactly once; after an answer to a message that we could not
 //! frame the connection ends; what could look complete and is not ends with a reset.
 
+use super::dispatch::forget_verdict;
 use super::drives::{GoesOn, farewell};
+use super::roster::Fault;
 use super::worker::{Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;
@@ -17,7 +19,7 @@ use crate::net::{Net, Sock};
 use crate::observe::access_log::{Record, Reuse};
 use crate::proxy::client::{ClientState, HeadProgress, body_for};
 use crate::proxy::drive::{self, Ending, Failure};
-use crate::proxy::exchange::{Exchange, Freshness, ResponseState, Wish};
+use crate::proxy::exchange::{Exchange, Freshness, Place, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
 use crate::proxy::upstream::Upstream;
 
@@ -56,7 +58,7 @@ impl<N: Net> Worker<N> {
         failure: Failure,
     ) -> GoesOn {
         // Whatever it was, the connection to the backend is in the middle of something.
-        let mut upstream = self.upstreams.remove(upstream_key);
+        let mut upstream = self.drop_upstream(upstream_key);
         if let Some(upstream) = &mut upstream {
             never_look_whole(&exchange, upstream);
         }
@@ -65,7 +67,8 @@ impl<N: Net> Worker<N> {
         };
         match failure {
             Failure::Client(reason) => {
-                let can_be_told = reason == Reason::BadChunk && !exchange.has_answered();
+                let is_about_the_body = matches!(reason, Reason::BadChunk | Reason::BodyTooLarge);
+                let can_be_told = is_about_the_body && !exchange.has_answered();
                 client.state = ClientState::AwaitUpstream(exchange);
                 if can_be_told {
                     self.give_up(key, reason)
@@ -84,15 +87,20 @@ impl<N: Net> Worker<N> {
                 let partial_head = upstream.as_ref().map_or(&[][..], |upstream| &upstream.part);
                 let decision = retry::decide(&exchange, reason, partial_head);
                 let backend = exchange.route.backend;
+                let now = self.shared.now.instant;
+                let is_in_time = exchange.route.tries_until.is_some_and(|until| now < until);
                 match (decision, backend) {
-                    (Decision::Resend, Some(backend)) => {
+                    (Decision::Resend, Some(backend)) if is_in_time && self.budget.allow(now) => {
+                        let lapsed = forget_verdict(&mut exchange);
                         exchange.route.resends += 1;
                         exchange.route.wanted = Freshness::New;
                         client.state = ClientState::AwaitUpstream(exchange);
+                        self.note_lapsed(lapsed);
                         self.place_on(key, backend, 0..0)
                     }
                     (Decision::Resend | Decision::GiveUp, _) => {
                         client.state = ClientState::AwaitUpstream(exchange);
+                        self.note_unanswered(key, reason);
                         self.warn_of_backend(key, reason);
                         self.give_up(key, reason)
                     }
@@ -101,11 +109,28 @@ impl<N: Net> Worker<N> {
         }
     }
 
+    /// The backend has not answered, or with something that is no answer. That a connection ended which
+    /// had rested says nothing: it was only too old.
+    fn note_unanswered(&mut self, key: Key, reason: Reason) {
+        let stretch = self.stretch();
+        let Some(exchange) = self.waiting(key) else { return };
+        let was_too_old = exchange.route.reuse == Reuse::Reused
+            && matches!(reason, Reason::UpstreamClosed | Reason::UpstreamReset);
+        if was_too_old {
+            return;
+        }
+        if let Some((id, sent)) = forget_verdict(exchange) {
+            let fault = Fault { sent, reason, text: reason.sentence(), stretch };
+            self.roster.note_failure(id, &fault, self.shared.now.instant);
+            self.watch_backend(id);
+        }
+    }
+
     /// A message that breaks the protocol is worth a line: the backend is broken, or somebody tries
     /// to break us through it.
     fn warn_of_backend(&mut self, key: Key, reason: Reason) {
         let backend = self.waiting(key).and_then(|exchange| exchange.route.backend);
-        let Some(label) = backend.map(|id| &self.backends[id.0].label) else {
+        let Some(label) = backend.map(|id| &self.roster[id].label) else {
             return;
         };
         match reason {
@@ -197,7 +222,10 @@ impl<N: Net> Worker<N> {
             | ClientState::AwaitClose { .. } => (None, None),
         };
         log::trace!("client {key}: broken off, {}", reason.word());
-        let mut upstream = upstream.and_then(|upstream| self.upstreams.remove(upstream));
+        let mut upstream = upstream.and_then(|upstream| self.drop_upstream(upstream));
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
         if let (Some(upstream), Some(exchange)) = (&mut upstream, &exchange) {
             never_look_whole(exchange, upstream);
         }
@@ -220,7 +248,11 @@ impl<N: Net> Worker<N> {
         let ClientState::Tunnel { exchange, upstream, .. } = state else {
             return;
         };
-        if let Some(mut upstream) = self.upstreams.remove(upstream) {
+        let upstream = self.drop_upstream(upstream);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        if let Some(mut upstream) = upstream {
             match reason {
                 // Nothing that it got may look like the whole.
                 Some(_) => upstream.link.reset_on_close(),
@@ -244,12 +276,15 @@ impl<N: Net> Worker<N> {
         };
         match &client.state {
             ClientState::AwaitHead(_) if client.link.is_clogged() => {
-                log::trace!("client {key}: does not take its response");
+                log::debug!(
+                    "client {}: does not take its response (client_stalled)",
+                    client.address
+                );
                 client.link.reset_on_close();
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) if client.part.is_empty() => {
-                log::trace!("client {key}: idle for too long");
+                log::debug!("client {}: idle for too long (client_idle)", client.address);
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) => {
@@ -258,18 +293,29 @@ impl<N: Net> Worker<N> {
                     self.queue_client(key);
                 }
             }
-            ClientState::AwaitUpstream(_) => {
-                if self.give_up(key, Reason::ConnectTimeout) == GoesOn::Yes {
+            ClientState::AwaitUpstream(exchange) => {
+                let reason = match exchange.route.place {
+                    Place::Queue => Reason::QueueTimeout,
+                    Place::Backend | Place::Nowhere => Reason::ConnectTimeout,
+                };
+                if self.give_up(key, reason) == GoesOn::Yes {
                     self.queue_client(key);
                 }
             }
             ClientState::Relay { .. } => self.relay_overdue(key),
-            ClientState::Tunnel { .. } => self.end_tunnel(key, Some(Reason::TunnelIdle)),
+            ClientState::Tunnel { directions, .. } => {
+                let reason = directions.overdue();
+                self.end_tunnel(key, Some(reason));
+            }
             ClientState::AwaitFlush => {
+                log::debug!("client {}: does not take its answer (client_stalled)", client.address);
                 client.link.reset_on_close();
                 self.remove_client(key);
             }
-            ClientState::AwaitClose { .. } => self.remove_client(key),
+            ClientState::AwaitClose { .. } => {
+                log::debug!("client {}: does not close its connection (linger)", client.address);
+                self.remove_client(key);
+            }
         }
         self.watch_client(key);
     }
@@ -283,15 +329,22 @@ impl<N: Net> Worker<N> {
             client.state = state;
             return;
         };
-        let reason = match self.upstreams.remove(upstream_key) {
+        let upstream = self.drop_upstream(upstream_key);
+        let Some(client) = self.clients.get_mut(key) else {
+            return;
+        };
+        let reason = match upstream {
             Some(mut upstream) => {
                 never_look_whole(&exchange, &mut upstream);
-                drive::overdue(client, &upstream, &exchange)
+                drive::overdue(client, &upstream, &exchange, self.shared.now.instant)
             }
             None => Reason::Internal,
         };
         let can_be_told = !exchange.has_answered() && !client.link.is_clogged();
         client.state = ClientState::AwaitUpstream(exchange);
+        if reason == Reason::ResponseTimeout {
+            self.note_unanswered(key, reason);
+        }
         if !can_be_told {
             self.abort(key, reason);
         } else if self.give_up(key, reason) == GoesOn::Yes {
@@ -381,7 +434,7 @@ impl<N: Net> Worker<N> {
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
             duration: self.shared.now.instant.saturating_duration_since(exchange.started),
-            backend: backend.map(|id| self.backends[id.0].label.as_str()),
+            backend: backend.map(|id| self.roster[id].label.as_str()),
             attempts: exchange.route.attempts,
             reuse: exchange.route.reuse,
             reason,

@@ -8,7 +8,8 @@
 //!
 //! Knows nothing of mio, listeners and signals. The other chapters of this type are in `drives.rs`
 //! (what each connection does when it can), `dispatch.rs` (from a request to a connection),
-//! `settle.rs` (what comes after an exchange) and `drain.rs`.
+//! `connects.rs` (how connections to backends are made), `settle.rs` (what comes after an exchange),
+//! `probes.rs` (asking backends whether they are well) and `drain.rs`.
 //!
 //! Invariants: every open connection has exactly one armed deadline or is attached to one that has;
 //! a stale key reaches nobody; no function here calls itself through another.
@@ -18,11 +19,15 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::backends::Backend;
+use super::dispatch::forget_verdict;
+use super::roster::Roster;
 use super::slots::{Queued, Slots};
 use super::timers::Timers;
-use crate::backend::balance::Balancer;
+use crate::backend::BackendId;
+use crate::backend::budget::RetryBudget;
+use crate::backend::pool::Pool;
 use crate::clock::{Deadline, Now};
-use crate::config::{Cidr, Limits, Timeouts};
+use crate::config::{Cidr, HealthConfig, Limits, Timeouts};
 use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
 use crate::net::link::Link;
@@ -41,6 +46,10 @@ const SPARE_EXCHANGES_COUNT_MAX: usize = 1024;
 /// How many entries the timers may have for each connection, and besides.
 const STALE_TIMERS_SHARE_MAX: usize = 4;
 const STALE_TIMERS_COUNT_MAX: usize = 1024;
+
+/// The most by which a backend's time out is lengthened, in hundredths, so that backends that went
+/// together do not come back together.
+const OUTAGE_STRETCH_PERCENT_MAX: u32 = 20;
 
 /// Whether the worker takes on new work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +92,14 @@ pub struct Worker<N: Net> {
     pub(super) net: N,
     pub(super) clients: Slots<Client<N::Sock>>,
     pub(super) upstreams: Slots<Upstream<N::Sock>>,
-    pub(super) backends: Vec<Backend>,
-    pub(super) balancer: Balancer,
+    pub(super) roster: Roster,
+    /// For each backend, when something about it is due.
+    alarms: Vec<Deadline>,
+    /// Requests for which no backend has room, oldest first.
+    pub(super) queue: VecDeque<Key>,
+    pub(super) budget: RetryBudget,
+    /// Backends that could not be reached: their names may lead somewhere else by now.
+    doubts: Vec<BackendId>,
     pub(super) timers: Timers,
     pub(super) shared: Shared,
     pub(super) access_log: Option<AccessLog>,
@@ -99,13 +114,19 @@ impl<N: Net> Worker<N> {
     /// A worker without connections.
     #[must_use]
     pub fn new(net: N, backends: Vec<(Backend, u32)>, settings: Settings, now: Now) -> Self {
-        let (backends, weights): (Vec<Backend>, Vec<u32>) = backends.into_iter().unzip();
+        let mut roster = Roster::new(backends, settings.health);
+        for backend in roster.iter_mut() {
+            backend.pool = Pool::new(settings.limits.backend_connections_count_max);
+        }
         Self {
             net,
             clients: Slots::default(),
             upstreams: Slots::default(),
-            backends,
-            balancer: Balancer::new(weights),
+            alarms: vec![Deadline::new(now.instant); roster.len()],
+            roster,
+            queue: VecDeque::new(),
+            budget: RetryBudget::new(now.instant),
+            doubts: Vec::new(),
             timers: Timers::default(),
             shared: Shared {
                 scratch: Scratch::default(),
@@ -154,14 +175,16 @@ impl<N: Net> Worker<N> {
                 };
                 upstream.link.on_event(readiness);
                 match upstream.state {
-                    UpstreamState::AwaitConnect | UpstreamState::AwaitHandshake => {
+                    UpstreamState::AwaitConnect(_)
+                    | UpstreamState::AwaitHandshake(_)
+                    | UpstreamState::AwaitProbe { .. } => {
                         self.queue(Subject::Upstream(key));
                     }
                     UpstreamState::Busy { client } => self.queue_client(client),
                     UpstreamState::Idle => self.check_idle(key),
                 }
             }
-            Subject::Listener(_) | Subject::Process(_) => {}
+            Subject::Backend(_) | Subject::Listener(_) | Subject::Process(_) => {}
         }
     }
 
@@ -175,9 +198,10 @@ impl<N: Net> Worker<N> {
                     self.drive_client(key);
                 }
                 Some(Subject::Upstream(key)) => self.drive_upstream(key),
-                Some(Subject::Listener(_) | Subject::Process(_)) | None => {}
+                Some(Subject::Backend(_) | Subject::Listener(_) | Subject::Process(_)) | None => {}
             }
         }
+        self.serve_queue();
     }
 
     /// Whether something can be done without waiting for an event.
@@ -210,16 +234,74 @@ impl<N: Net> Worker<N> {
                     }
                 }
                 Subject::Upstream(key) => self.upstream_came_up(key, queued),
+                Subject::Backend(index) => {
+                    let id = BackendId(index as usize);
+                    if let Some(alarm) = self.alarms.get_mut(id.0)
+                        && alarm.queued == Some(queued)
+                    {
+                        alarm.queued = None;
+                        self.backend_came_up(id);
+                    }
+                }
                 Subject::Listener(_) | Subject::Process(_) => {}
             }
+        }
+        self.serve_queue();
+    }
+
+    /// Makes sure that whatever is due next about a backend comes up.
+    pub(super) fn watch_backend(&mut self, id: BackendId) {
+        let (Some(at), Some(alarm)) = (self.roster[id].next_alarm(), self.alarms.get_mut(id.0))
+        else {
+            return;
+        };
+        alarm.at = at;
+        if let Ok(index) = u32::try_from(id.0) {
+            self.timers.watch(alarm, Subject::Backend(index));
         }
     }
 
     /// A name was resolved, or could not be.
     pub fn on_answer(&mut self, answer: Answer) {
-        if let Some(backend) = self.backends.get_mut(answer.id) {
-            backend.note_addresses(answer.outcome);
+        let id = BackendId(answer.id);
+        if answer.id >= self.roster.len() {
+            return;
         }
+        self.roster.note_addresses(id, answer.outcome);
+        // What rests at an address that is no more will not be used again.
+        let (roster, upstreams) = (&mut self.roster, &self.upstreams);
+        let is_at = |key: Key| {
+            upstreams.get(key).is_some_and(|upstream| roster[id].is_at(upstream.address))
+        };
+        let gone: Vec<Key> = roster[id].pool.idle_keys().filter(|key| !is_at(*key)).collect();
+        for key in gone {
+            self.roster[id].pool.remove_idle(key);
+            self.close_upstream(key);
+        }
+    }
+
+    /// A backend cannot be reached: its name, if it has one, should be asked for again.
+    pub(super) fn doubt_name(&mut self, id: BackendId) {
+        if !self.doubts.contains(&id) {
+            self.doubts.push(id);
+        }
+    }
+
+    /// No backend can be reached.
+    pub(super) fn doubt_names(&mut self) {
+        for id in self.roster.ids() {
+            self.doubt_name(id);
+        }
+    }
+
+    /// The backends of which that was said since the last time.
+    pub fn take_doubts(&mut self) -> Vec<BackendId> {
+        std::mem::take(&mut self.doubts)
+    }
+
+    /// By how many hundredths the time out of a backend is lengthened.
+    pub(super) fn stretch(&mut self) -> u32 {
+        self.shared.ids.percent(OUTAGE_STRETCH_PERCENT_MAX)
     }
 
     /// The turn is over: hands the access log on.
@@ -235,11 +317,12 @@ impl<N: Net> Worker<N> {
 
     /// Short connections leave an entry behind each, until their first deadline would have been.
     fn forget_stale_timers(&mut self) {
-        let (clients, upstreams) = (&self.clients, &self.upstreams);
+        let (clients, upstreams, alarms) = (&self.clients, &self.upstreams, &self.alarms);
         self.timers.retain(|subject, at| {
             let queued = match subject {
                 Subject::Client(key) => clients.get(key).map(|client| client.deadline.queued),
                 Subject::Upstream(key) => upstreams.get(key).map(|up| up.deadline.queued),
+                Subject::Backend(index) => alarms.get(index as usize).map(|alarm| alarm.queued),
                 Subject::Listener(_) | Subject::Process(_) => None,
             };
             queued == Some(Some(at))
@@ -285,6 +368,8 @@ impl<N: Net> Worker<N> {
     }
 
     pub(super) fn recycle(&mut self, mut exchange: Box<Exchange>) {
+        let lapsed = forget_verdict(&mut exchange);
+        self.note_lapsed(lapsed);
         if self.spare.len() < SPARE_EXCHANGES_COUNT_MAX {
             exchange.reset();
             self.spare.push(exchange);
@@ -299,6 +384,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much of anything there may be.
     pub limits: Limits,
+    /// When a backend is given no more requests.
+    pub health: HealthConfig,
     /// Whose forwarding fields are believed.
     pub trust: Vec<Cidr>,
     /// A random number, or a chosen one where everything has to be repeatable.

@@ -67,7 +67,9 @@ fn encode(id: usize, matter: Matter, body: BodyPlan) -> Vec<u8> {
 /// A body whose coding breaks after a while, in one of several ways.
 fn encode_badly(id: usize, matter: Matter, body: BodyPlan, kind: usize) -> Vec<u8> {
     let good = body.size() / 2;
-    let octets = content(id, matter, 0, good + 3);
+    // Never more content than the plan has: what goes on of it has to be the beginning of that.
+    let count = (body.size() - good).min(3);
+    let octets = content(id, matter, 0, good + count);
     let chunking = Chunking { sizes: vec![64], extensions: false, trailers: Vec::new() };
     let mut out = chunking.encode(&octets[..good]);
     out.truncate(out.len() - "0\r\n\r\n".len());
@@ -79,10 +81,10 @@ fn encode_badly(id: usize, matter: Matter, body: BodyPlan, kind: usize) -> Vec<u
         2 => b"0x3\r\n".to_vec(),
         3 => b" 3\r\n".to_vec(),
         4 => b"\r\n".to_vec(),
-        5 => with_rest("3\n", "\r\n"),
-        6 => with_rest("3\r\n", "XX"),
-        7 => with_rest("3;a=\"\r\n", "\r\n"),
-        _ => with_rest("10000000000000003\r\n", "\r\n"),
+        5 => with_rest(&format!("{count}\n"), "\r\n"),
+        6 => with_rest(&format!("{count}\r\n"), "XX"),
+        7 => with_rest(&format!("{count};a=\"\r\n"), "\r\n"),
+        _ => with_rest(&format!("1000000000000000{count}\r\n"), "\r\n"),
     });
     out
 }

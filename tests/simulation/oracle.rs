@@ -317,7 +317,8 @@ impl Verdict<'_> {
         let began = self.place.checked_sub(1).map_or(0, |before| ends_at[before]);
         let total = ends_at.last().copied().unwrap_or_default();
         let requests = &self.client.plan.requests;
-        let early: usize = requests.iter().filter_map(|request| request.tunnel).map(|t| t.early).sum();
+        let early: usize =
+            requests.iter().filter_map(|request| request.tunnel).map(|t| t.early).sum();
         total - began + early as u64 > LINGER_IS_ENOUGH_BYTES as u64
     }
 

@@ -9,7 +9,7 @@ use std::{cell::RefCell, io::ErrorKind, net::SocketAddr, rc::Rc, time::Duration}
 
 use roundel::{
     clock::{self, Now},
-    config::{BackendConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField},
+    config::{BackendConfig, HealthConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField},
     key::Token,
     net::{latch::Readiness, resolve::Answer, transport},
     server::{
@@ -127,7 +127,9 @@ impl<'a> World<'a> {
         let backends = backends(script);
         let settings = Settings {
             timeouts: Timeouts::default(),
-            limits: Limits::default(),
+            // Simulated clients pause as they like.
+            limits: Limits { body_bytes_per_second_min: 0, ..Limits::default() },
+            health: HealthConfig::default(),
             trust: Vec::new(),
             seed: script.seed,
             access_log: None,

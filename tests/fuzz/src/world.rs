@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use roundel::clock::{self, Now};
 use roundel::config::backend_url::parse_backend;
-use roundel::config::{Limits, Timeouts};
+use roundel::config::{HealthConfig, Limits, Timeouts};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
 use roundel::net::transport::Security;
@@ -356,6 +356,7 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let settings = Settings {
         timeouts: Timeouts::default(),
         limits: Limits::default(),
+        health: HealthConfig::default(),
         trust: Vec::new(),
         seed: 1,
         access_log: None,

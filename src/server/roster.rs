@@ -1,0 +1,313 @@
+//! All backends, and which of them gets the next request.
+//!
+//! Turns are taken among those that are in and have room. One that was out and may be tried gets the
+//! next request as its trial, outside of the turns. Where nobody is in, everybody is tried (*fail open*):
+//! a verdict that hits all at once says more about us, or about the network, than about them.
+//!
+//! Knows nothing of connections and clients. Invariant: a backend that has become eligible, or is no
+//! longer, lets the turns begin anew, so that they are exact over whoever is in.
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+use std::time::Instant;
+
+use super::backends::Backend;
+use crate::backend::BackendId;
+use crate::backend::balance::Balancer;
+use crate::backend::health::{Change, Outage};
+use crate::config::HealthConfig;
+use crate::h1::reply::Reason;
+
+/// All backends.
+#[derive(Debug)]
+pub struct Roster {
+    backends: Vec<Backend>,
+    balancer: Balancer,
+    /// Those whose next request is a trial, in the order in which their time was over.
+    trials: VecDeque<BackendId>,
+    config: HealthConfig,
+}
+
+/// Who gets a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// This one.
+    Backend(BackendId),
+    /// Those that might are as busy as they may be: the request has to wait.
+    Busy,
+    /// Nobody who has not been tried already.
+    Nobody,
+}
+
+impl Roster {
+    /// These backends, each with its weight.
+    #[must_use]
+    pub fn new(backends: Vec<(Backend, u32)>, config: HealthConfig) -> Self {
+        let (backends, weights): (Vec<Backend>, Vec<u32>) = backends.into_iter().unzip();
+        Self { backends, balancer: Balancer::new(weights), trials: VecDeque::new(), config }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.backends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.backends.is_empty()
+    }
+
+    /// The places of all.
+    pub fn ids(&self) -> impl Iterator<Item = BackendId> + use<> {
+        (0..self.backends.len()).map(BackendId)
+    }
+
+    /// All of them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Backend> {
+        self.backends.iter_mut()
+    }
+
+    /// How health is judged.
+    #[must_use]
+    pub fn config(&self) -> &HealthConfig {
+        &self.config
+    }
+
+    /// Who gets a request that these were asked already.
+    pub fn choose(&mut self, tried: &[BackendId]) -> Choice {
+        if let Some(id) = self.next_trial(tried) {
+            return Choice::Backend(id);
+        }
+        let Self { backends, balancer, .. } = self;
+        let is_possible = |id: BackendId| backends[id.0].has_address() && !tried.contains(&id);
+        let is_in = |id: BackendId| is_possible(id) && backends[id.0].health.is_in();
+        let has_room = |id: BackendId| backends[id.0].pool.has_room();
+        if let Some(id) = balancer.next(|id| is_in(id) && has_room(id)) {
+            return Choice::Backend(id);
+        }
+        if (0..backends.len()).map(BackendId).any(is_in) {
+            return Choice::Busy;
+        }
+        if let Some(id) = balancer.next(|id| is_possible(id) && has_room(id)) {
+            return Choice::Backend(id);
+        }
+        if (0..backends.len()).map(BackendId).any(is_possible) {
+            Choice::Busy
+        } else {
+            Choice::Nobody
+        }
+    }
+
+    /// Whether anybody would take another request at once.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.backends.iter().any(|backend| backend.has_address() && backend.pool.has_room())
+    }
+
+    fn next_trial(&mut self, tried: &[BackendId]) -> Option<BackendId> {
+        if self.trials.is_empty() {
+            return None;
+        }
+        let backends = &self.backends;
+        self.trials.retain(|id| backends[id.0].health.awaits_trial());
+        let place = self.trials.iter().position(|id| {
+            let backend = &backends[id.0];
+            backend.has_address() && backend.pool.has_room() && !tried.contains(id)
+        })?;
+        let id = self.trials.remove(place)?;
+        self.backends[id.0].health.begin_trial();
+        log::debug!("backend {} is tried with a request", self.backends[id.0].label);
+        Some(id)
+    }
+
+    /// A backend's time out may be over.
+    pub fn came_due(&mut self, id: BackendId, now: Instant) {
+        if self.backends[id.0].health.comes_due(now) {
+            self.trials.push_back(id);
+        }
+    }
+
+    /// The request that was to try a backend will not show anything.
+    pub fn trial_lapsed(&mut self, id: BackendId, sent: Outage) {
+        if self.backends[id.0].health.trial_lapsed(sent) {
+            self.trials.push_back(id);
+        }
+    }
+
+    /// A backend has answered a request that was sent in this outage, or time of health.
+    pub fn note_success(&mut self, id: BackendId, sent: Outage, now: Instant) {
+        let change = self.backends[id.0].health.on_success(sent, now);
+        self.backends[id.0].tell_success(change);
+        self.changed(change);
+    }
+
+    /// A backend could not be reached, or has not answered.
+    pub fn note_failure(&mut self, id: BackendId, failure: &Fault<'_>, now: Instant) {
+        let Fault { sent, reason, text, stretch } = *failure;
+        let backend = &mut self.backends[id.0];
+        let change = backend.health.on_failure(sent, now, stretch, &self.config.passive);
+        backend.tell_failure(change, reason, text, now);
+        self.changed(change);
+    }
+
+    /// A probe has passed, or failed for the reason in this text.
+    pub fn note_probe(&mut self, id: BackendId, outcome: Result<(), &str>, now: Instant) {
+        let Some(probe) = &self.config.probe else { return };
+        let backend = &mut self.backends[id.0];
+        let change = backend.health.on_probe(outcome.is_ok(), now, probe);
+        match outcome {
+            Ok(()) => backend.tell_success(change),
+            Err(text) => backend.tell_probe_failure(change, text),
+        }
+        self.changed(change);
+    }
+
+    /// A backend's name was resolved, or could not be.
+    pub fn note_addresses(
+        &mut self,
+        id: BackendId,
+        outcome: Result<Vec<std::net::SocketAddr>, String>,
+    ) {
+        let Some(backend) = self.backends.get_mut(id.0) else { return };
+        let had_address = backend.has_address();
+        backend.note_addresses(outcome);
+        if backend.has_address() != had_address {
+            self.balancer.begin_anew();
+        }
+    }
+
+    fn changed(&mut self, change: Option<Change>) {
+        if change.is_some() {
+            self.balancer.begin_anew();
+        }
+    }
+}
+
+/// What went wrong with a request or connect.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault<'a> {
+    /// In which outage, or time of health, it was sent.
+    pub sent: Outage,
+    /// Why it failed.
+    pub reason: Reason,
+    /// The same in words, for the log.
+    pub text: &'a str,
+    /// By how many hundredths the time out is lengthened, if this leads to one.
+    pub stretch: u32,
+}
+
+impl Index<BackendId> for Roster {
+    type Output = Backend;
+
+    fn index(&self, id: BackendId) -> &Backend {
+        &self.backends[id.0]
+    }
+}
+
+impl IndexMut<BackendId> for Roster {
+    fn index_mut(&mut self, id: BackendId) -> &mut Backend {
+        &mut self.backends[id.0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::backend_url::parse_backend;
+    use crate::net::transport::Security;
+    use std::time::Duration;
+
+    fn roster(count: usize, conns_max: Option<usize>) -> Roster {
+        let backend = |number: usize| {
+            let config = parse_backend(&format!("http://127.0.0.1:{}", 9000 + number));
+            let mut backend = Backend::new(&config.expect("a good URL"), Security::Plain);
+            backend.pool = crate::backend::pool::Pool::new(conns_max);
+            (backend, 1)
+        };
+        Roster::new((0..count).map(backend).collect(), HealthConfig::default())
+    }
+
+    fn fails(roster: &mut Roster, id: usize, now: Instant) {
+        let sent = roster.backends[id].health.outage();
+        let fault = Fault { sent, reason: Reason::ConnectRefused, text: "refused", stretch: 0 };
+        roster.note_failure(BackendId(id), &fault, now);
+    }
+
+    fn choices(roster: &mut Roster, count: usize) -> String {
+        (0..count)
+            .map(|_| match roster.choose(&[]) {
+                Choice::Backend(id) => char::from(b'a' + u8::try_from(id.0).expect("few")),
+                Choice::Busy => '!',
+                Choice::Nobody => '-',
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_is_out_gets_no_turn_until_its_trial() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(3, None);
+        assert_eq!(choices(&mut roster, 4), "abca");
+        for _ in 0..3 {
+            fails(&mut roster, 1, now);
+        }
+        assert_eq!(choices(&mut roster, 6), "acacac");
+        let due = now + Duration::from_secs(1);
+        roster.came_due(BackendId(1), due);
+        assert_eq!(choices(&mut roster, 5), "bacac", "one request, outside of the turns");
+        let sent = roster.backends[1].health.outage();
+        roster.note_success(BackendId(1), sent, due);
+        assert_eq!(choices(&mut roster, 6), "abcabc");
+    }
+
+    #[test]
+    fn when_all_are_out_all_are_tried() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(2, None);
+        for id in 0..2 {
+            for _ in 0..3 {
+                fails(&mut roster, id, now);
+            }
+        }
+        assert_eq!(choices(&mut roster, 4), "abab");
+        assert_eq!(roster.choose(&[BackendId(0), BackendId(1)]), Choice::Nobody);
+    }
+
+    #[test]
+    fn who_is_out_is_the_last_resort_of_a_request() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(2, None);
+        for _ in 0..3 {
+            fails(&mut roster, 1, now);
+        }
+        assert_eq!(roster.choose(&[BackendId(0)]), Choice::Backend(BackendId(1)));
+    }
+
+    #[test]
+    fn a_full_backend_is_passed_over_and_all_full_make_a_request_wait() {
+        let mut roster = roster(2, Some(1));
+        roster.backends[0].pool.opened();
+        assert!(roster.has_room());
+        assert_eq!(choices(&mut roster, 3), "bbb");
+        roster.backends[1].pool.opened();
+        assert!(!roster.has_room());
+        assert_eq!(choices(&mut roster, 1), "!");
+        assert_eq!(roster.choose(&[BackendId(0), BackendId(1)]), Choice::Nobody);
+    }
+
+    #[test]
+    fn a_trial_that_lapses_is_given_to_the_next_request() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(2, None);
+        for _ in 0..3 {
+            fails(&mut roster, 0, now);
+        }
+        roster.came_due(BackendId(0), now + Duration::from_secs(1));
+        assert_eq!(choices(&mut roster, 2), "ab");
+        let sent = roster.backends[0].health.outage();
+        roster.trial_lapsed(BackendId(0), sent);
+        assert_eq!(choices(&mut roster, 2), "ab");
+    }
+}
