@@ -44,6 +44,10 @@ pub trait Sock {
     /// When the connection is broken already.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// Whether the peer's system has confirmed everything that was written; `false` where nobody knows.
+    /// What is not confirmed can still be lost, if the peer sends something that meets a closed socket.
+    fn is_delivered(&self) -> bool;
+
     /// From now on, closing the socket resets the connection: the peer learns that what it got is
     /// not all, where no framing could tell it.
     fn reset_on_close(&mut self);

@@ -338,6 +338,77 @@ fn a_response_may_begin_before_its_request_ends() {
     upstream.expect("world");
     upstream.send("WORLD");
     client.expect("WORLD");
+    // Whether the backend has read the second half, or will take it for a request, nobody knows.
+    upstream.expect_gone();
+    let mut next = roundel.client();
+    next.send(get("/next"));
+    assert!(backend.accept().head().starts_with("GET /next "));
+}
+
+/// A final response where the client waited for a 100: the body may be on its way all the same, and the
+/// backend may take it for a request.
+#[test]
+fn a_connection_without_its_100_serves_nobody_else() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+    );
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send(ok("thanks"));
+    assert_eq!(client.response().text(), "thanks");
+    upstream.expect("hello");
+    upstream.expect_gone();
+}
+
+/// A 204 has no content. One that announces some may send it, and nobody may get that for an answer.
+#[test]
+fn a_204_that_announces_content_ends_its_connection() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    for (announced, goes_on) in [
+        ("Content-Length: 0", true),
+        ("Content-Length: 5", false),
+        ("Transfer-Encoding: chunked", false),
+    ] {
+        let _row = row(announced);
+        client.send(get("/"));
+        let mut upstream = backend.accept();
+        upstream.head();
+        upstream.send(format!("HTTP/1.1 204 No Content\r\n{announced}\r\n\r\n"));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 204 ") && !head.contains("Transfer"), "{head}");
+        if goes_on {
+            client.send(get("/again"));
+            assert!(upstream.head().starts_with("GET /again "));
+            upstream.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+            client.head();
+        }
+        upstream.expect_gone();
+    }
+}
+
+/// Who asks for the end of its connection may still send something, such as the CRLF that old clients put
+/// behind a body (RFC 9112 section 2.2). It must not cost it the answer.
+#[test]
+fn octets_behind_the_last_request_do_not_cut_its_answer() {
+    // More than the client's system takes unread, and less than ours and its together.
+    const SIZE: usize = 300_000;
+    for version in ["1.1", "1.0"] {
+        let _row = row(version);
+        let backend = Backend::serve(|wire, _| wire.send(ok(&"x".repeat(SIZE))));
+        let roundel = Roundel::over(&[&backend], &["--access-log", "-"]);
+        let mut client = roundel.client();
+        client
+            .send(format!("GET / HTTP/{version}\r\nHost: a.example\r\nConnection: close\r\n\r\n"));
+        roundel.access_log(1);
+        client.send("\r\n");
+        assert_eq!(client.response().text().len(), SIZE);
+        client.expect_closed();
+    }
 }
 
 /// The same where the backend does not even take its leave: with octets unread, its close is a reset.

@@ -226,6 +226,11 @@ impl<S: Sock> Link<S> {
         }
     }
 
+    /// Whether everything that was sent has reached the peer's system, as far as anybody knows.
+    pub fn is_delivered(&mut self) -> bool {
+        self.out.is_empty() && self.transport.sock().is_delivered()
+    }
+
     /// Closing this connection will reset it.
     pub fn reset_on_close(&mut self) {
         self.transport.sock().reset_on_close();

@@ -102,6 +102,25 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// How many octets that were written to a socket the peer's system has not confirmed yet; `None` where
+/// the system does not tell.
+#[must_use]
+pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut octets: libc::c_int = 0;
+        // SAFETY: for a socket this call (SIOCOUTQ by its other name) writes one int, to a value that
+        // lives through it.
+        let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut octets) };
+        if result == 0 { usize::try_from(octets).ok() } else { None }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        None
+    }
+}
+
 /// Raises the soft limit of open descriptors to the hard one and says what it is then. Every client
 /// costs one descriptor, and one more while it is served.
 ///
@@ -126,6 +145,20 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_peer_has_no_room_for_is_unconfirmed() {
+        use std::io::Write;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let mut client = mio::net::TcpStream::connect(address).expect("a socket");
+        let _server = listener.accept().expect("a client");
+        assert_eq!(unconfirmed_bytes(client.as_raw_fd()), Some(0));
+        while client.write(&[0; 65_536]).is_ok() {}
+        assert!(unconfirmed_bytes(client.as_raw_fd()) > Some(0));
+        assert_eq!(unconfirmed_bytes(-1), None);
+    }
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {

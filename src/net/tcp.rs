@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -10,6 +11,7 @@ use mio::{Interest, Registry};
 use socket2::SockRef;
 
 use super::latch::Readiness;
+use super::sys::unconfirmed_bytes;
 use super::{Net, Sock};
 use crate::key::Token;
 
@@ -24,6 +26,10 @@ impl Sock for TcpStream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn is_delivered(&self) -> bool {
+        unconfirmed_bytes(self.as_raw_fd()) == Some(0)
     }
 
     fn reset_on_close(&mut self) {

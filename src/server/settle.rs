@@ -373,14 +373,15 @@ impl<N: Net> Worker<N> {
         GoesOn::Yes
     }
 
-    /// The client's connection ends after what was sent. Where the client wants that itself and has
-    /// nothing more to say, it can end at once; otherwise it must not be reset by what still comes.
+    /// The client's connection ends after what was sent. Where the client wants that itself, has nothing
+    /// more to say, and has got everything, it can end at once; otherwise it must not be reset by what
+    /// still comes (RFC 9112 section 9.6): even one that is done may send a CRLF behind its request.
     pub(super) fn end_client(&mut self, key: Key, wish: Wish) -> GoesOn {
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
         let is_quiet = client.part.is_empty() && !client.link.is_readable();
-        if wish == Wish::Close && is_quiet && !client.link.is_clogged() {
+        if wish == Wish::Close && is_quiet && client.link.is_delivered() {
             self.remove_client(key);
             return GoesOn::No;
         }
