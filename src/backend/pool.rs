@@ -8,12 +8,25 @@ use std::collections::VecDeque;
 
 use crate::key::Key;
 
+/// A turn of the loop, counted round.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Turn(pub u32);
+
+/// Whether events have come since a connection became free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// They have: if it had ended, or if the backend had said more than was asked for, we would know.
+    Had,
+    /// Not yet: somebody has to look.
+    None,
+}
+
 /// The connections of one backend.
 #[derive(Default, Debug)]
 pub struct Pool {
-    /// Free connections; the last was used last and is taken first, so that what is superfluous
-    /// grows old and goes.
-    idle: Vec<Key>,
+    /// Free connections, each with the turn of the loop in which it became free; the last was used last
+    /// and is taken first, so that what is superfluous grows old and goes.
+    idle: Vec<(Key, Turn)>,
     /// Clients whose request waits, oldest first.
     waiters: VecDeque<Key>,
     /// Connects on their way, each perhaps to several addresses side by side.
@@ -54,34 +67,38 @@ impl Pool {
         !self.idle.is_empty() || !self.is_full()
     }
 
-    /// Takes the connection that was used last.
-    pub fn take_idle(&mut self) -> Option<Key> {
-        self.idle.pop()
+    /// Takes the connection that was used last, of those that have had a rest; where there are none, of
+    /// those that became free in this turn.
+    pub fn take_idle(&mut self, now: Turn) -> Option<(Key, Rest)> {
+        match self.idle.iter().rposition(|(_, since)| *since != now) {
+            Some(place) => Some((self.idle.remove(place).0, Rest::Had)),
+            None => self.idle.pop().map(|(key, _)| (key, Rest::None)),
+        }
     }
 
     /// Lets a connection rest. Above the limit the oldest has to go: its key is given back.
     #[must_use]
-    pub fn put_idle(&mut self, upstream: Key, count_max: usize) -> Option<Key> {
-        self.idle.push(upstream);
-        (self.idle.len() > count_max).then(|| self.idle.remove(0))
+    pub fn put_idle(&mut self, upstream: Key, now: Turn, count_max: usize) -> Option<Key> {
+        self.idle.push((upstream, now));
+        (self.idle.len() > count_max).then(|| self.idle.remove(0).0)
     }
 
     /// Forgets a connection that ended while it was idle.
     pub fn remove_idle(&mut self, upstream: Key) {
         // Those that end by themselves have mostly waited long: they are in front.
-        if let Some(place) = self.idle.iter().position(|key| *key == upstream) {
+        if let Some(place) = self.idle.iter().position(|(key, _)| *key == upstream) {
             self.idle.remove(place);
         }
     }
 
     /// Takes all free connections.
-    pub fn take_all_idle(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.idle)
+    pub fn take_all_idle(&mut self) -> impl Iterator<Item = Key> + use<> {
+        std::mem::take(&mut self.idle).into_iter().map(|(key, _)| key)
     }
 
     /// The free connections.
     pub fn idle_keys(&self) -> impl Iterator<Item = Key> {
-        self.idle.iter().copied()
+        self.idle.iter().map(|(key, _)| *key)
     }
 
     /// How many connections are free.
@@ -114,7 +131,7 @@ impl Pool {
 
     /// Takes the connection that has been idle longest.
     pub fn take_oldest_idle(&mut self) -> Option<Key> {
-        (!self.idle.is_empty()).then(|| self.idle.remove(0))
+        (!self.idle.is_empty()).then(|| self.idle.remove(0).0)
     }
 
     /// Forgets a request that waits no longer.
@@ -164,13 +181,24 @@ mod tests {
     fn the_last_used_connection_is_taken_first() {
         let mut pool = Pool::default();
         for index in 0..3 {
-            assert_eq!(pool.put_idle(key(index), 3), None);
+            assert_eq!(pool.put_idle(key(index), Turn(1), 3), None);
         }
-        assert_eq!(pool.put_idle(key(3), 3), Some(key(0)), "the oldest has to go");
+        assert_eq!(pool.put_idle(key(3), Turn(1), 3), Some(key(0)), "the oldest has to go");
         pool.remove_idle(key(2));
-        assert_eq!(pool.take_idle(), Some(key(3)));
-        assert_eq!(pool.take_idle(), Some(key(1)));
-        assert_eq!(pool.take_idle(), None);
+        assert_eq!(pool.take_idle(Turn(2)), Some((key(3), Rest::Had)));
+        assert_eq!(pool.take_idle(Turn(2)), Some((key(1), Rest::Had)));
+        assert_eq!(pool.take_idle(Turn(2)), None);
+    }
+
+    #[test]
+    fn one_that_has_rested_is_taken_before_one_of_this_turn() {
+        let mut pool = Pool::default();
+        for (index, turn) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+            assert_eq!(pool.put_idle(key(index), Turn(turn), 9), None);
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| pool.take_idle(Turn(2))).collect();
+        let want = [(1, Rest::Had), (0, Rest::Had), (3, Rest::None), (2, Rest::None)];
+        assert_eq!(taken, want.map(|(index, rest)| (key(index), rest)));
     }
 
     #[test]
@@ -182,7 +210,7 @@ mod tests {
         }
         pool.wait(key(1));
         assert!(pool.is_full() && !pool.has_room() && !pool.wants_connect());
-        assert_eq!(pool.put_idle(key(9), 4), None);
+        assert_eq!(pool.put_idle(key(9), Turn(0), 4), None);
         assert!(pool.is_full() && pool.has_room(), "one is free");
         pool.closed();
         assert!(pool.wants_connect());

@@ -346,6 +346,16 @@ impl Exchange {
             }
     }
 
+    /// Whether the client asked for a 100 in front of its body, and a final response comes instead.
+    #[must_use]
+    pub fn awaits_continue_in_vain(&self) -> bool {
+        self.facts.expect == Expect::Continue
+            && match self.response {
+                ResponseState::AwaitHead { interim, .. } => interim == 0,
+                ResponseState::RelayBody { .. } => false,
+            }
+    }
+
     /// Whether a final response head has gone to the client.
     #[must_use]
     pub fn has_answered(&self) -> bool {

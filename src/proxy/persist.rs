@@ -8,11 +8,10 @@ use super::upstream::Upstream;
 use crate::h1::Version;
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
-use crate::h1::fields::{Known, known};
+use crate::h1::fields::{Known, known, list};
 use crate::h1::forward::AfterResponse;
 use crate::h1::framing::Framing;
 use crate::h1::reply::Reason;
-use crate::h1::request::offered_protocols;
 use crate::h1::response::ResponseHead;
 use crate::net::link::Received;
 use crate::net::{HEADROOM_BYTES, Scratch, Sock};
@@ -28,17 +27,29 @@ pub(super) struct Decided {
     pub(super) promise: BackendPromise,
 }
 
+/// How much of a request was with the backend's socket when the final response head came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Took {
+    /// All of it.
+    All,
+    /// A part.
+    Part,
+}
+
 /// Judges a final response head in the light of its request.
 pub(super) fn decide(
     head: &ResponseHead<'_>,
     exchange: &Exchange,
+    took: Took,
     stopping: bool,
 ) -> Result<Decided, Reason> {
     if head.status == 101 {
-        let names_protocol = head.fields.iter().any(|field| {
-            known(field.name.as_bytes()) == Known::Upgrade
-                && offered_protocols(field.value).next().is_some()
-        });
+        // A server must not change to what it was not offered (RFC 9110 section 7.8).
+        let upgrades =
+            head.fields.iter().filter(|field| known(field.name.as_bytes()) == Known::Upgrade);
+        let mut protocols = upgrades.flat_map(|field| list(field.value)).peekable();
+        let names_protocol =
+            protocols.peek().is_some() && protocols.all(|protocol| exchange.head.offers(protocol));
         // HTTP/1.0 has no 101 (RFC 9110 section 15.2).
         let knows_upgrade = head.version == Version::Http11;
         if exchange.facts.upgrade != Offer::Made || !names_protocol || !knows_upgrade {
@@ -58,7 +69,11 @@ pub(super) fn decide(
         && exchange.request.is_complete()
         && !ends_by_close
         && !stopping;
-    let promise = if head.persistent {
+    // A backend that answers before it has the whole body, or without the 100 that the client waits for,
+    // may take what is still to come of it for a request. A 204 that announces content may send some.
+    let is_in_step = took == Took::All && !exchange.awaits_continue_in_vain();
+    let contradicts_itself = head.status == 204 && head.announces_content();
+    let promise = if head.persistent && is_in_step && !contradicts_itself {
         BackendPromise::Persist { keep_alive: head.keep_alive }
     } else {
         BackendPromise::Close

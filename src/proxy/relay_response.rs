@@ -12,7 +12,7 @@ use super::Context;
 use super::client::Client;
 use super::drive::{Budget, Ending, Failure, Flow, Verdict, put_in_front};
 use super::exchange::{BackendPromise, Exchange, ResponseState};
-use super::persist::{self, Decided};
+use super::persist::{self, Decided, Took};
 use super::upstream::Upstream;
 use crate::h1::Version;
 use crate::h1::fields::field_storage;
@@ -136,7 +136,9 @@ fn take_heads<S: Sock>(
         };
         start += length;
         if !head.is_interim() {
-            let decided = match persist::decide(&head, exchange, ctx.stopping) {
+            let is_sent = exchange.request.is_complete() && !upstream.link.is_clogged();
+            let took = if is_sent { Took::All } else { Took::Part };
+            let decided = match persist::decide(&head, exchange, took, ctx.stopping) {
                 Ok(decided) => decided,
                 Err(reason) => return upstream_failed(reason),
             };

@@ -16,6 +16,7 @@ use super::roster::{Choice, Fault};
 use super::worker::{Phase, Worker};
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
+use crate::backend::pool::Rest;
 use crate::h1::reply::Reason;
 use crate::key::{Key, Subject};
 use crate::net::latch::Readiness;
@@ -88,9 +89,11 @@ impl<N: Net> Worker<N> {
             self.budget.note_request(now);
         }
         if wanted == Freshness::Any {
-            while let Some(upstream) = self.roster[backend].pool.take_idle() {
-                // A request that cannot be sent again had better not meet the end of a connection.
-                if !may_repeat && !self.is_still_open(upstream) {
+            while let Some((upstream, rest)) = self.roster[backend].pool.take_idle(self.turn) {
+                // A request that cannot be sent again had better not meet the end of a connection, and
+                // none may meet what the backend said unasked.
+                let is_certain = may_repeat && rest == Rest::Had;
+                if !is_certain && !self.is_still_open(upstream) {
                     continue;
                 }
                 if self.attach(key, upstream, body, Reuse::Reused) {
@@ -189,7 +192,8 @@ impl<N: Net> Worker<N> {
             }
         });
         if let Some(client) = next {
-            if self.attach(client, key, 0..0, reuse) {
+            let is_open = reuse == Reuse::New || self.is_still_open(key);
+            if is_open && self.attach(client, key, 0..0, reuse) {
                 self.watch_client(client);
                 self.queue_client(client);
             } else {
@@ -237,7 +241,8 @@ impl<N: Net> Worker<N> {
         upstream.deadline.at = self.shared.now.instant + rest;
         self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
         let pool = &mut self.roster[upstream.backend].pool;
-        if let Some(oldest) = pool.put_idle(key, self.shared.limits.pool_idle_count_max) {
+        if let Some(oldest) = pool.put_idle(key, self.turn, self.shared.limits.pool_idle_count_max)
+        {
             self.close_upstream(oldest);
         }
     }
@@ -301,8 +306,8 @@ impl<N: Net> Worker<N> {
         Some(upstream)
     }
 
-    /// Looks once more whether an idle connection is open still: its end may have come after the last
-    /// events. If not, it is gone.
+    /// Looks once more whether a connection is open still and has nothing to say: it may have ended, or
+    /// the backend may have said something unasked, after the last events. If so, it is gone.
     fn is_still_open(&mut self, key: Key) -> bool {
         let Some(upstream) = self.upstreams.get_mut(key) else { return false };
         upstream.link.on_event(Readiness::READABLE);

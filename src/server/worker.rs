@@ -25,7 +25,7 @@ use super::slots::{Queued, Slots};
 use super::timers::Timers;
 use crate::backend::BackendId;
 use crate::backend::budget::RetryBudget;
-use crate::backend::pool::Pool;
+use crate::backend::pool::{Pool, Turn};
 use crate::clock::{Deadline, Now};
 use crate::config::{Cidr, HealthConfig, Limits, Timeouts};
 use crate::key::{Key, Subject, Token};
@@ -107,6 +107,8 @@ pub struct Worker<N: Net> {
     pub(super) spare: Vec<Box<Exchange>>,
     /// Exchanges that ended well since the drain began.
     pub(super) finished_count: u64,
+    /// The present turn of the loop.
+    pub(super) turn: Turn,
     run: VecDeque<Subject>,
 }
 
@@ -140,6 +142,7 @@ impl<N: Net> Worker<N> {
             access_log: settings.access_log,
             spare: Vec::new(),
             finished_count: 0,
+            turn: Turn::default(),
             run: VecDeque::new(),
         }
     }
@@ -191,6 +194,7 @@ impl<N: Net> Worker<N> {
     /// Pass 2: drives what was queued until now. What is queued meanwhile comes in the next turn.
     pub fn run(&mut self, now: Now) {
         self.shared.now = now;
+        self.turn = Turn(self.turn.0.wrapping_add(1));
         for _ in 0..self.run.len() {
             match self.run.pop_front() {
                 Some(Subject::Client(key)) => {

@@ -82,11 +82,13 @@ pub(crate) fn script_of(seed: u64, tls: bool) -> Script {
             .map(|_| client(&swarm, texture, &mut id, &mut rng))
             .collect(),
         drain_after: rng.percent(10).then(|| rng.below(6)),
+        conns_max: None,
     };
     if seed % 5 == 0 {
         set_scene(&mut script, &mut rng);
     }
     script.keep_the_peace();
+    script.conns_max = rng.percent(15).then(|| rng.within(1, 3));
     script
 }
 

@@ -262,6 +262,9 @@ impl Verdict<'_> {
         if self.hazards.fresh_ends || self.idle_end_is_fatal() || self.tunnel_breaks() {
             words.extend(["upstream_closed", "upstream_reset"]);
         }
+        if self.world.script.conns_max.is_some() {
+            words.extend(["queue_timeout"]);
+        }
         if self.hazards.unreachable {
             words.extend([
                 "connect_refused",
@@ -516,7 +519,8 @@ fn judge_rotation(world: &World<'_>, hazards: &Hazards) -> Result<(), String> {
         script.requests().filter_map(|request| records[request.id].tries.first()).collect();
     // Who was not served took no turn where the connection had ended; but where roundel stops, some
     // turns lead nowhere.
-    if !healthy || script.drain_after.is_some() {
+    // Nor are turns strict where a backend may be too busy for its own.
+    if !healthy || script.drain_after.is_some() || script.conns_max.is_some() {
         return Ok(());
     }
     let turns = turns(script, reached.len());

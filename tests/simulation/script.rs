@@ -80,6 +80,8 @@ pub(crate) struct Script {
     pub(crate) clients: Vec<ClientPlan>,
     /// roundel is told to stop when so many requests have reached a backend.
     pub(crate) drain_after: Option<usize>,
+    /// The most connections to a backend at a time; then requests wait.
+    pub(crate) conns_max: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -399,9 +401,10 @@ impl Script {
 /// For people: one line for each thing, and only what is not the plainest.
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, texture, capacity, noise, lazy, drain_after, .. } = self;
+        let Self { seed, texture, capacity, noise, lazy, drain_after, conns_max, .. } = self;
         write!(f, "seed {seed}, {texture:?}, buffers of {capacity} octets at most")?;
         write!(f, "{}{}", said(*noise, "noise"), said(*lazy, "late events"))?;
+        write!(f, "{}", asked("connections at most", conns_max.as_ref()))?;
         writeln!(f, "{}", asked("stops after", drain_after.as_ref()))?;
         for (number, backend) in self.backends.iter().enumerate() {
             let BackendPlan { weight, prefix, security, address, connect, idle } = backend;

@@ -565,6 +565,11 @@ impl Sock for SimSock {
         self.0.borrow_mut().shutdown_write()
     }
 
+    fn is_delivered(&self) -> bool {
+        let wire = self.0.borrow();
+        wire.seen == wire.sent.len()
+    }
+
     fn reset_on_close(&mut self) {
         self.0.borrow_mut().reset_on_close = true;
     }

@@ -29,7 +29,7 @@ use super::{
     rng::Rng,
     script::{AddressPlan, BackendPlan, ConnectPlan, Script, Security},
     trace::{self, say},
-    wire::{End, Fabric, Shared, SimNet, SimSock, Wire},
+    wire::{End, Fabric, Peer, Shared, SimNet, SimSock, Wire},
 };
 
 /// No world needs more turns: one that does is stuck in some new way.
@@ -128,7 +128,11 @@ impl<'a> World<'a> {
         let settings = Settings {
             timeouts: Timeouts::default(),
             // Simulated clients pause as they like.
-            limits: Limits { body_bytes_per_second_min: 0, ..Limits::default() },
+            limits: Limits {
+                body_bytes_per_second_min: 0,
+                backend_connections_count_max: script.conns_max,
+                ..Limits::default()
+            },
             health: HealthConfig::default(),
             trust: Vec::new(),
             seed: script.seed,
@@ -213,6 +217,7 @@ impl<'a> World<'a> {
             let before = self.progress();
             let acted = self.let_others_act(false)?;
             let told = self.turn_roundel();
+            self.count_connections()?;
             if acted || told || self.progress() != before {
                 idle_turns = 0;
                 continue;
@@ -231,6 +236,26 @@ impl<'a> World<'a> {
             if !self.pass_time()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Nobody has more connections than allowed.
+    fn count_connections(&self) -> Result<(), String> {
+        let Some(max) = self.script.conns_max else { return Ok(()) };
+        let fabric = self.fabric.borrow();
+        let fresh = fabric.connects.iter().chain(&self.connects).map(|(_, wire)| wire);
+        let mut counts = vec![0; self.script.backends.len()];
+        for wire in self.wires.iter().chain(fresh) {
+            let wire = wire.borrow();
+            if let (Peer::Backend { backend, .. }, false) = (wire.peer, wire.gone) {
+                counts[backend] += 1;
+            }
+        }
+        match counts.iter().position(|count| *count > max) {
+            Some(backend) => {
+                Err(format!("crowd: {} connections to backend {backend}", counts[backend]))
+            }
+            None => Ok(()),
         }
     }
 
