@@ -214,6 +214,40 @@ fn what_is_no_upgrade_is_not_passed_on() {
     }
 }
 
+/// A backend changes to what it was offered, names it, and says so in 1.1; or there is no tunnel.
+#[test]
+fn a_101_that_does_not_fit_the_offer_is_502() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    for (name, switch) in [
+        ("another protocol", SWITCH.replace("websocket", "foo")),
+        ("another one besides", SWITCH.replace("websocket", "websocket, foo")),
+        ("no protocol", SWITCH.replace("Upgrade: websocket\r\n", "")),
+        ("no option", SWITCH.replace("Connection: Upgrade\r\n", "")),
+        ("HTTP/1.0", SWITCH.replace("HTTP/1.1", "HTTP/1.0")),
+    ] {
+        let _row = row(name);
+        let mut client = roundel.client();
+        client.send(UPGRADE);
+        let mut upstream = backend.accept();
+        upstream.head();
+        upstream.send(switch);
+        client.response().expect_reply(502, "unexpected_upgrade");
+        upstream.expect_gone();
+    }
+}
+
+/// What is no protocol is not offered.
+#[test]
+fn only_protocols_are_offered() {
+    let backend = Backend::manual();
+    let roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(UPGRADE.replace("websocket", "we(b, \"x\", a/b/c, a;b=c, /1, a/1, websocket"));
+    let head = backend.accept().head();
+    assert!(head.contains("Upgrade: a/1, websocket\r\n"), "{head}");
+}
+
 #[test]
 fn h2c_is_not_passed_on_beside_others_either() {
     let backend = Backend::manual();

@@ -11,7 +11,7 @@
 //!
 //! Next: `body.rs` wraps this decoder together with the other framings.
 
-use super::fields::{Known, field_storage, is_token_octet, known};
+use super::fields::{field_storage, is_harmless_trailer, is_token_octet};
 use crate::config::Limits;
 
 /// What is left in the buffer.
@@ -70,6 +70,8 @@ enum ExtensionPart {
     BeforeValue,
     /// A value that is a token.
     Value,
+    /// Behind the closing quote of a value.
+    AfterQuoted,
     /// A value in quotes.
     Quoted,
     /// The octet after a backslash in quotes.
@@ -244,7 +246,7 @@ fn harmless_trailers(section: &[u8]) -> Result<Vec<u8>, BadChunk> {
     else {
         return Err(BadChunk);
     };
-    for field in fields.iter().filter(|field| known(field.name.as_bytes()) == Known::Other) {
+    for field in fields.iter().filter(|field| is_harmless_trailer(field.name.as_bytes())) {
         out.extend_from_slice(field.name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(field.value);
@@ -258,9 +260,11 @@ impl ExtensionPart {
     /// Whether the line may end here.
     fn may_end(self) -> bool {
         match self {
-            Self::Name | Self::AfterName | Self::Value => true,
+            Self::Name | Self::Value | Self::AfterQuoted => true,
+            // Blanks are only ever in front of something.
             Self::BeforeSemicolon
             | Self::BeforeName
+            | Self::AfterName
             | Self::BeforeValue
             | Self::Quoted
             | Self::QuotedPair => false,
@@ -276,15 +280,16 @@ impl ExtensionPart {
             Self::BeforeSemicolon | Self::BeforeName | Self::BeforeValue if blank => Some(self),
             Self::BeforeName | Self::Name if token => Some(Self::Name),
             Self::Name | Self::AfterName if octet == b'=' => Some(Self::BeforeValue),
-            Self::Name | Self::AfterName | Self::Value if octet == b';' => Some(Self::BeforeName),
+            Self::Name | Self::AfterName | Self::Value | Self::AfterQuoted if octet == b';' => {
+                Some(Self::BeforeName)
+            }
             Self::Name | Self::AfterName if blank => Some(Self::AfterName),
             // After a value only another extension may follow, as after blanks in front of one.
-            Self::Value if blank => Some(Self::BeforeSemicolon),
+            Self::Value | Self::AfterQuoted if blank => Some(Self::BeforeSemicolon),
             Self::BeforeValue if octet == b'"' => Some(Self::Quoted),
             Self::BeforeValue | Self::Value if token => Some(Self::Value),
             Self::Quoted if octet == b'\\' => Some(Self::QuotedPair),
-            // The closing quote ends the value; a blank-free AfterName without `=` is what follows.
-            Self::Quoted if octet == b'"' => Some(Self::Value),
+            Self::Quoted if octet == b'"' => Some(Self::AfterQuoted),
             Self::Quoted if octet == b'\t' || (octet >= b' ' && octet != 0x7f) => {
                 Some(Self::Quoted)
             }
@@ -297,6 +302,7 @@ impl ExtensionPart {
             | Self::AfterName
             | Self::BeforeValue
             | Self::Value
+            | Self::AfterQuoted
             | Self::Quoted
             | Self::QuotedPair => None,
         }
@@ -358,7 +364,7 @@ mod tests {
         },
         Case {
             name: "harmful trailers",
-            wire: "0\r\nContent-Length: 5\r\nX: y\r\nHost: h\r\nSet-Cookie: a\r\nX_Forwarded_For: b\r\n\r\n",
+            wire: "0\r\nContent-Length: 5\r\nX: y\r\nHost: h\r\nSet-Cookie: a\r\nX_Forwarded_For: b\r\nIf-None-Match: *\r\nVia: 1.1 a\r\nA_B: c\r\n\r\n",
             want: Ok(("0\r\nX: y\r\n\r\n", "")),
         },
         Case {
@@ -387,6 +393,17 @@ mod tests {
         Case { name: "an extension without a name", wire: "1;\r\nx\r\n", want: Err(BadChunk) },
         Case { name: "an extension without a value", wire: "1;a=\r\nx\r\n", want: Err(BadChunk) },
         Case { name: "two words as an extension", wire: "1;a b\r\nx\r\n", want: Err(BadChunk) },
+        Case {
+            name: "a blank at the end of an extension",
+            wire: "1;a \r\nx\r\n",
+            want: Err(BadChunk),
+        },
+        Case { name: "a blank behind a value", wire: "1;a=b \r\nx\r\n", want: Err(BadChunk) },
+        Case {
+            name: "a word right behind quotes",
+            wire: "1;a=\"b\"c\r\nx\r\n",
+            want: Err(BadChunk),
+        },
         Case { name: "quotes that go on", wire: "1;a=\"b\" c\r\nx\r\n", want: Err(BadChunk) },
         Case { name: "bare LF at the end", wire: "0\r\n\n", want: Err(BadChunk) },
         Case { name: "bare CR at the end", wire: "0\r\n\rx", want: Err(BadChunk) },

@@ -94,14 +94,15 @@ pub enum Forwarding {
     Other,
 }
 
-/// Tells what a field name means. Names are compared without regard to case; `_` counts as `-` for
-/// the forwarding fields only, because CGI-like servers cannot tell the two apart.
+/// Tells what a field name means. Names are compared without regard to case. A forwarding or framing
+/// field whose name has another octet in the place of a `-` is a look-alike, because CGI-like servers
+/// cannot tell the two apart.
 #[must_use]
 pub fn known(name: &[u8]) -> Known {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     let is_like = |other: &str| {
         let fold = |b: u8| {
-            if b == b'_' { b'-' } else { b.to_ascii_lowercase() }
+            if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
         };
         name.iter().map(|b| fold(*b)).eq(other.bytes())
     };
@@ -126,6 +127,7 @@ pub fn known(name: &[u8]) -> Known {
         13 if is("authorization") => Known::Credentials,
         13 if is("cache-control") || is("content-range") => Known::HeadOnly,
         14 if is("content-length") => Known::ContentLength,
+        14 if is_like("content-length") => Known::LookAlike,
         15 if is("x-forwarded-for") => Known::Forwarding(Forwarding::For),
         15 if is_like("x-forwarded-for") => Known::LookAlike,
         16 if is("x-forwarded-host") => Known::Forwarding(Forwarding::Host),
@@ -135,6 +137,7 @@ pub fn known(name: &[u8]) -> Known {
         16 if is("content-encoding") => Known::HeadOnly,
         16 if is("www-authenticate") => Known::HeadOnly,
         17 if is("transfer-encoding") => Known::TransferEncoding,
+        17 if is_like("transfer-encoding") => Known::LookAlike,
         17 if is("x-forwarded-proto") => Known::Forwarding(Forwarding::Proto),
         17 if is_like("x-forwarded-proto") => Known::LookAlike,
         18 if is("proxy-authenticate") => Known::HopByHop,
@@ -143,6 +146,75 @@ pub fn known(name: &[u8]) -> Known {
         19 if is("proxy-authorization") => Known::HopByHop,
         _ => Known::Other,
     }
+}
+
+/// What a trailer section must not say, besides what [`known`] knows: fields that change what a request
+/// asks for, how a response is handled, or what its content is (RFC 9110 section 6.5.1). An element that
+/// ends with `-` stands for all that begin so.
+const NOT_FOR_TRAILERS: &[&str] = &[
+    "accept",
+    "accept-",
+    "access-control-",
+    "age",
+    "allow",
+    "alt-svc",
+    "authentication-",
+    "clear-site-data",
+    "content-",
+    "cookie2",
+    "date",
+    "dnt",
+    "early-data",
+    "expires",
+    "from",
+    "http2-settings",
+    "if-",
+    "last-modified",
+    "link",
+    "location",
+    "mime-version",
+    "origin",
+    "pragma",
+    "priority",
+    "proxy-",
+    "range",
+    "referer",
+    "refresh",
+    "retry-after",
+    "sec-",
+    "server",
+    "set-cookie2",
+    "status",
+    "strict-transport-security",
+    "upgrade-",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "x-forwarded-",
+    "x-frame-options",
+    "x-http-method-",
+    "x-original-",
+    "x-rewrite-",
+];
+
+/// Of those that begin like one of [`NOT_FOR_TRAILERS`], the ones that are made for trailers.
+const FOR_TRAILERS: &[&str] = &["content-digest"];
+
+/// Whether a trailer field means nothing to framing, routing, credentials, or to how the message is
+/// handled. Nor may its name be one that CGI-like servers cannot tell from another.
+#[must_use]
+pub fn is_harmless_trailer(name: &[u8]) -> bool {
+    let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
+    let is_one_of = |other: &&str| match other.strip_suffix('-') {
+        Some(_) => name
+            .get(..other.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(other.as_bytes())),
+        None => is(other),
+    };
+    known(name) == Known::Other
+        && name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-')
+        && (!NOT_FOR_TRAILERS.iter().any(is_one_of) || FOR_TRAILERS.iter().any(is))
 }
 
 /// Whether an octet may stand in a token (RFC 9110 section 5.6.2).
@@ -280,7 +352,9 @@ mod tests {
             ("Host", Known::Host),
             ("HOST", Known::Host),
             ("content-length", Known::ContentLength),
-            ("Content_Length", Known::Other),
+            ("Content_Length", Known::LookAlike),
+            ("Transfer.Encoding", Known::LookAlike),
+            ("X~Forwarded~For", Known::LookAlike),
             ("Transfer-Encoding", Known::TransferEncoding),
             ("connection", Known::Connection),
             ("TE", Known::Te),
@@ -339,5 +413,41 @@ mod tests {
             assert_eq!(options.add(b"x"), Ok(()));
         }
         assert_eq!(options.add(b"x"), Err(BadConnection));
+    }
+
+    #[test]
+    fn trailers() {
+        for name in
+            ["X-Sum", "grpc-status", "Server-Timing", "ETag", "Content-Digest", "Repr-Digest"]
+        {
+            assert!(is_harmless_trailer(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "Content-Length",
+            "Content-Location",
+            "Transfer-Encoding",
+            "Host",
+            "Cookie",
+            "If-None-Match",
+            "Range",
+            "Accept",
+            "Accept-Encoding",
+            "Via",
+            "Age",
+            "Date",
+            "Vary",
+            "Location",
+            "Expires",
+            "Pragma",
+            "Origin",
+            "X-Original-URL",
+            "X-HTTP-Method-Override",
+            "X-Forwarded-For",
+            "Content_Length",
+            "a_b",
+            "x.y",
+        ] {
+            assert!(!is_harmless_trailer(name.as_bytes()), "{name}");
+        }
     }
 }

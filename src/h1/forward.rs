@@ -118,6 +118,16 @@ impl OutboundHead {
         &self.octets[self.host_end..self.id_end]
     }
 
+    /// Whether the backend is offered this protocol.
+    #[must_use]
+    pub fn offers(&self, protocol: &[u8]) -> bool {
+        const UPGRADE: &[u8] = b"Upgrade: ";
+        let fields = self.octets[self.id_end..].split(|octet| *octet == b'\n');
+        // Written by us, so in this spelling.
+        let offered = fields.filter_map(|line| line.strip_prefix(UPGRADE)?.strip_suffix(b"\r"));
+        offered.flat_map(offered_protocols).any(|offer| offer.eq_ignore_ascii_case(protocol))
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &[u8] {
@@ -566,7 +576,7 @@ mod tests {
                 "HTTP/1.1 304 Same\r\nContent-Length: 5\r\n\r\n",
             ),
             (
-                "HTTP/1.1 103 Hints\r\nLink: </a>\r\nContent-Length: 1\r\n\r\n",
+                "HTTP/1.1 103 Hints\r\nLink: </a>\r\nContent-Length: 0\r\n\r\n",
                 get,
                 Http11,
                 Persist,

@@ -290,9 +290,8 @@ fn is_request_id(id: &[u8]) -> bool {
 /// backend speaks a protocol in which we could not tell requests apart (RFC 9110 section 7.8).
 pub fn offered_protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     list(value).filter(|protocol| {
-        !protocol.is_empty()
-            && !protocol.eq_ignore_ascii_case(b"h2c")
-            && protocol.iter().all(|octet| octet.is_ascii_graphic())
+        let mut parts = protocol.splitn(2, |octet| *octet == b'/');
+        parts.all(is_token) && !protocol.eq_ignore_ascii_case(b"h2c")
     })
 }
 

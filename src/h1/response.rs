@@ -39,6 +39,16 @@ pub struct ResponseHead<'a> {
 }
 
 impl ResponseHead<'_> {
+    /// Whether it states content, whether or not its status can have any.
+    #[must_use]
+    pub fn announces_content(&self) -> bool {
+        self.coding != TransferCoding::Absent
+            || match self.length {
+                ContentLength::Absent | ContentLength::Octets(0) => false,
+                ContentLength::Octets(_) | ContentLength::Bad => true,
+            }
+    }
+
     /// Whether another response to the same request follows. A 101 is the last one in HTTP.
     #[must_use]
     pub fn is_interim(&self) -> bool {
@@ -141,7 +151,7 @@ fn judge<'a>(
         Version::Http10 => options.keep_alive && !options.close,
         Version::Http11 => !options.close,
     };
-    Ok(ResponseHead {
+    let head = ResponseHead {
         version: line.version,
         status: line.status,
         phrase: line.phrase,
@@ -152,7 +162,16 @@ fn judge<'a>(
         coding,
         persistent,
         keep_alive,
-    })
+    };
+    // Nobody could say where the next response begins (RFC 9112 section 6.1, RFC 9110 section 8.6).
+    if head.is_interim() && head.announces_content() {
+        return Err(Reason::BadResponseFraming);
+    }
+    // The sender has to name the option (RFC 9110 section 7.8).
+    if line.status == 101 && !options.upgrade {
+        return Err(Reason::UnexpectedUpgrade);
+    }
+    Ok(head)
 }
 
 /// `Keep-Alive: timeout=5, max=100`: only the timeout is of use, and only if it is a whole number.

@@ -106,10 +106,15 @@ pub fn is_host(octets: &[u8]) -> bool {
     host_is_good && port_is_good && octets.len() <= HOST_BYTES_MAX
 }
 
-/// A registered name or IPv4 address: what a path may have, less what separates parts of a URI.
+/// A registered name or IPv4 address: what a path may have, less what separates parts of a URI. A `%`
+/// stands in front of two hexadecimal digits and nowhere else: servers decode hosts, and fail at
+/// others in their own ways.
 fn is_reg_name(octets: &[u8]) -> bool {
     let is_name_octet = |octet: &u8| is_path_octet(*octet) && !b":@/".contains(octet);
-    !octets.is_empty() && octets.iter().all(is_name_octet)
+    let mut after_percent = octets.split(|octet| *octet == b'%').skip(1);
+    let is_escape =
+        |part: &[u8]| matches!(part, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    !octets.is_empty() && octets.iter().all(is_name_octet) && after_percent.all(is_escape)
 }
 
 /// Whether two authorities mean the same server: the host without regard to case, the port to the
@@ -177,7 +182,7 @@ mod tests {
         }
         for bad in [
             "", ":80", "a:b", "a b", "a/b", "a@b", "[::1", "[g]", "[]", "a:123456", "a,b:1:2", "é",
-            "[::1]x",
+            "[::1]x", "%", "a%", "a%0", "a%0g", "%%41", "%zz",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }

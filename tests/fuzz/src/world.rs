@@ -239,6 +239,11 @@ impl Sock for SimSock {
         Ok(())
     }
 
+    fn is_delivered(&self) -> bool {
+        // What is written has arrived.
+        true
+    }
+
     fn reset_on_close(&mut self) {
         self.resets = true;
     }
