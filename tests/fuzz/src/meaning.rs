@@ -24,7 +24,7 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// What says who asked. Only roundel may say it; `_` for `-` is no way around that.
+/// What says who asked. Only roundel may say it; another octet for `-` is no way around that.
 const FORWARDING: &[&str] = &[
     "forwarded",
     "x-real-ip",
@@ -42,11 +42,21 @@ const PROTECTED: &[&str] = &["authorization", "cookie", "host"];
 /// Whether roundel alone says this field, in whatever spelling.
 #[must_use]
 pub fn is_forwarding(name: &[u8]) -> bool {
-    let name: Vec<u8> = name
-        .iter()
-        .map(|octet| if *octet == b'_' { b'-' } else { octet.to_ascii_lowercase() })
-        .collect();
+    let name = folded(name);
     FORWARDING.iter().any(|other| name == other.as_bytes())
+}
+
+/// The name as a CGI-like server may read it.
+fn folded(name: &[u8]) -> Vec<u8> {
+    let fold = |octet: &u8| {
+        if octet.is_ascii_alphanumeric() { octet.to_ascii_lowercase() } else { b'-' }
+    };
+    name.iter().map(fold).collect()
+}
+
+/// Whether a server may take this field for one that tells where a body ends.
+fn is_like_framing(name: &[u8]) -> bool {
+    [&b"content-length"[..], b"transfer-encoding"].contains(&folded(name).as_slice())
 }
 
 fn is_one_of(name: &[u8], names: &[&str]) -> bool {
@@ -66,7 +76,9 @@ pub enum Direction {
 fn is_ours(name: &[u8], direction: Direction) -> bool {
     is_one_of(name, HOP_BY_HOP)
         || match direction {
-            Direction::Request => is_one_of(name, WRITTEN_IN_REQUESTS) || is_forwarding(name),
+            Direction::Request => {
+                is_one_of(name, WRITTEN_IN_REQUESTS) || is_forwarding(name) || is_like_framing(name)
+            }
             Direction::Response => false,
         }
 }
