@@ -15,8 +15,10 @@ pub const RESENDS_COUNT_MAX: u32 = 2;
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// Send it again, on a connection that has not served yet.
+    /// Send it again to the same backend, on a connection that has not served yet.
     Resend,
+    /// Send it again, to another backend if there is one.
+    ResendElsewhere,
     /// The client gets the reason.
     GiveUp,
 }
@@ -25,7 +27,8 @@ pub enum Decision {
 ///
 /// A pooled connection that ends before the first octet of an answer was most likely closed by the
 /// backend as idle, at the moment when we used it: an ordinary race, and no news about the backend.
-/// A fresh connection that ends there is news, and a response timeout is no reason to ask twice.
+/// A fresh connection that ends there is news: this backend has broken down, or the request breaks it.
+/// Another one may be asked, but not the same again. A response timeout is no reason to ask twice.
 #[must_use]
 pub fn decide(exchange: &Exchange, reason: Reason, partial_head: &[u8]) -> Decision {
     let connection_ended = matches!(reason, Reason::UpstreamClosed | Reason::UpstreamReset);
@@ -41,16 +44,15 @@ pub fn decide(exchange: &Exchange, reason: Reason, partial_head: &[u8]) -> Decis
             Kept::All(_) => true,
             Kept::Gone => false,
         };
-    if connection_ended
-        && exchange.route.reuse == Reuse::Reused
+    let may_repeat = connection_ended
         && nothing_came
         && exchange.facts.method.is_idempotent()
         && all_is_kept
-        && exchange.route.resends < RESENDS_COUNT_MAX
-    {
-        Decision::Resend
-    } else {
-        Decision::GiveUp
+        && exchange.route.resends < RESENDS_COUNT_MAX;
+    match exchange.route.reuse {
+        Reuse::Reused if may_repeat => Decision::Resend,
+        Reuse::New if may_repeat => Decision::ResendElsewhere,
+        Reuse::Reused | Reuse::New | Reuse::None => Decision::GiveUp,
     }
 }
 
@@ -94,6 +96,16 @@ mod tests {
                 "a fresh connection",
                 |e| e.route.reuse = Reuse::New,
                 Reason::UpstreamClosed,
+                b"",
+                Decision::ResendElsewhere,
+            ),
+            (
+                "a POST on a fresh connection",
+                |e| {
+                    e.route.reuse = Reuse::New;
+                    e.facts.method = Method::Other;
+                },
+                Reason::UpstreamReset,
                 b"",
                 Decision::GiveUp,
             ),

@@ -46,7 +46,9 @@ pub struct Backend {
 /// What is known of a backend's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum NameCondition {
-    /// It has addresses, or needs none to be asked for.
+    /// It has none: it was configured by its address.
+    None,
+    /// It has addresses.
     Resolved,
     /// Nobody has answered yet.
     Awaited,
@@ -62,8 +64,7 @@ impl Backend {
             Host::Address(address) => vec![SocketAddr::new(*address, config.port)],
             Host::Name(_) => Vec::new(),
         };
-        let name =
-            if addresses.is_empty() { NameCondition::Awaited } else { NameCondition::Resolved };
+        let name = if addresses.is_empty() { NameCondition::Awaited } else { NameCondition::None };
         Self {
             label: config.label(),
             security,
@@ -78,6 +79,12 @@ impl Backend {
             name,
             quiet_until: None,
         }
+    }
+
+    /// Whether it has a name, which may lead somewhere else by now.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        self.name != NameCondition::None
     }
 
     /// Whether there is an address to connect to.

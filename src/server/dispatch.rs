@@ -161,12 +161,18 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// A try has failed before anything was sent: the request goes on to another backend.
+    /// A try has failed, mostly before anything was sent: the request goes on to another backend. If that
+    /// leads nowhere, the client is told why the last one failed; or, where the request had been sent, why
+    /// it was lost then, which says more.
     pub(super) fn move_on(&mut self, key: Key, reason: Reason) {
         let Some(exchange) = self.waiting(key) else { return };
         let lapsed = forget_verdict(exchange);
         exchange.route.tried.extend(exchange.route.backend.take());
-        exchange.route.failure = Some(reason);
+        if exchange.route.resends == 0 {
+            exchange.route.failure = Some(reason);
+        } else {
+            exchange.route.failure.get_or_insert(reason);
+        }
         exchange.route.place = Place::Nowhere;
         self.queue_client(key);
         self.note_lapsed(lapsed);

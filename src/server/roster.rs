@@ -100,6 +100,12 @@ impl Roster {
         }
     }
 
+    /// Whether there is a backend to try besides this one and those that were tried.
+    #[must_use]
+    pub fn has_other(&self, tried: &[BackendId], this: BackendId) -> bool {
+        self.ids().any(|id| id != this && !tried.contains(&id) && self.backends[id.0].has_address())
+    }
+
     /// Whether anybody would take another request at once.
     #[must_use]
     pub fn has_room(&self) -> bool {

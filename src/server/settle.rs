@@ -98,7 +98,19 @@ impl<N: Net> Worker<N> {
                         self.note_lapsed(lapsed);
                         self.place_on(key, backend, 0..0)
                     }
-                    (Decision::Resend | Decision::GiveUp, _) => {
+                    (Decision::ResendElsewhere, Some(backend))
+                        if is_in_time
+                            && self.roster.has_other(&exchange.route.tried, backend)
+                            && self.budget.allow(now) =>
+                    {
+                        exchange.route.resends += 1;
+                        exchange.route.failure = Some(reason);
+                        client.state = ClientState::AwaitUpstream(exchange);
+                        self.note_unanswered(key, reason);
+                        self.move_on(key, reason);
+                        GoesOn::Yes
+                    }
+                    (Decision::Resend | Decision::ResendElsewhere | Decision::GiveUp, _) => {
                         client.state = ClientState::AwaitUpstream(exchange);
                         self.note_unanswered(key, reason);
                         self.warn_of_backend(key, reason);

@@ -286,7 +286,7 @@ impl<N: Net> Worker<N> {
 
     /// A backend cannot be reached: its name, if it has one, should be asked for again.
     pub(super) fn doubt_name(&mut self, id: BackendId) {
-        if !self.doubts.contains(&id) {
+        if self.roster[id].has_name() && !self.doubts.contains(&id) {
             self.doubts.push(id);
         }
     }

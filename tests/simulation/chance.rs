@@ -88,7 +88,9 @@ pub(crate) fn script_of(seed: u64, tls: bool) -> Script {
         set_scene(&mut script, &mut rng);
     }
     script.keep_the_peace();
-    script.conns_max = rng.percent(15).then(|| rng.within(1, 3));
+    // Who sends into a tunnel before it is open must not be told to come again later.
+    let is_hasty = script.requests().any(|request| request.tunnel.is_some());
+    script.conns_max = (rng.percent(15) && !is_hasty).then(|| rng.within(1, 3));
     script
 }
 

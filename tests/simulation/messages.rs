@@ -82,7 +82,7 @@ fn encode_badly(id: usize, matter: Matter, body: BodyPlan, kind: usize) -> Vec<u
         3 => b" 3\r\n".to_vec(),
         4 => b"\r\n".to_vec(),
         5 => with_rest(&format!("{count}\n"), "\r\n"),
-        6 => with_rest(&format!("{count}\r\n"), "XX"),
+        6 => with_rest(&format!("{count}\r\n"), "XX\r\n\r\n"),
         7 => with_rest(&format!("{count};a=\"\r\n"), "\r\n"),
         _ => with_rest(&format!("1000000000000000{count}\r\n"), "\r\n"),
     });

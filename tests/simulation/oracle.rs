@@ -40,6 +40,9 @@ pub(crate) fn is_own(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Own { .. })
 }
 
+/// So many connects that nobody answers take up the time of all tries.
+const SILENT_CONNECTS_COUNT: usize = 3;
+
 /// What can go wrong in a world apart from plans of requests.
 struct Hazards {
     /// Connections end while they rest, and nobody was told.
@@ -265,6 +268,13 @@ impl Verdict<'_> {
         if self.world.script.conns_max.is_some() {
             words.extend(["queue_timeout"]);
         }
+        // The time of all tries together may be over before somebody is found who answers.
+        let silent = |plan: &&super::script::BackendPlan| {
+            matches!(plan.connect, ConnectPlan::Silent | ConnectPlan::Moody)
+        };
+        if self.world.script.backends.iter().filter(silent).count() >= SILENT_CONNECTS_COUNT {
+            words.push("connect_timeout");
+        }
         if self.hazards.unreachable {
             words.extend([
                 "connect_refused",
@@ -386,6 +396,19 @@ fn tunnel_breaks(request: &RequestPlan) -> bool {
     })
 }
 
+/// Whether a connection with this fault may end before anything of its answer is seen.
+fn breaks_before_it_answers(fault: Option<AnswerFault>) -> bool {
+    matches!(
+        fault,
+        Some(
+            AnswerFault::ClosesBefore
+                | AnswerFault::ResetsBefore
+                | AnswerFault::ResetsInHead(_)
+                | AnswerFault::ResetsInBody(_)
+        )
+    )
+}
+
 /// Whether an answer with this fault may begin and not end.
 fn breaks_off(fault: Option<AnswerFault>) -> bool {
     matches!(
@@ -475,22 +498,21 @@ fn judge_tries(world: &World<'_>) -> Result<(), String> {
         }
         let mut number = 0;
         let mut others = 0;
-        for one in tries {
+        for (place, one) in tries.iter().enumerate() {
             let fault = effective_fault(plan, &plan.answers[number.min(plan.answers.len() - 1)]);
-            let broke = one.lost
-                || matches!(
-                    fault,
-                    Some(
-                        AnswerFault::ClosesBefore
-                            | AnswerFault::ResetsBefore
-                            | AnswerFault::ResetsInHead(_)
-                            | AnswerFault::ResetsInBody(_)
-                    )
-                );
+            let broke = one.lost || breaks_before_it_answers(fault) || tunnel_breaks(plan);
+            others += usize::from(!broke);
+            number += usize::from(!one.lost);
             // A connection that somebody else wanted can have rested without having served.
             let rested = one.reused || world.script.clients.len() > 1;
-            others += usize::from(!(broke && rested));
-            number += usize::from(!one.lost);
+            // Those that were lost are found only at the end.
+            let next = tries.get(place + 1).filter(|next| !one.lost && !next.lost);
+            if !rested && next.is_some_and(|next| next.backend == one.backend) {
+                return Err(format!(
+                    "request {} goes back to whom it broke on a fresh connection: {tries:?}",
+                    plan.id
+                ));
+            }
         }
         // One try decides the matter; all others have to be reasons for another one.
         if others > 1 {
@@ -512,7 +534,10 @@ fn judge_rotation(world: &World<'_>, hazards: &Hazards) -> Result<(), String> {
                 && plan.security != Security::TlsWrongName
                 && plan.address != AddressPlan::Late
         })
-        && script.requests().all(|request| request.fault.is_none())
+        && script.requests().all(|request| {
+            let moves_on = |answer| breaks_before_it_answers(effective_fault(request, answer));
+            request.fault.is_none() && !request.answers.iter().any(moves_on)
+        })
         && script.clients.iter().all(|client| client.pause_ms < IDLE_TIMEOUT_MS);
     let records = &world.ledger.records;
     let reached: Vec<_> =
