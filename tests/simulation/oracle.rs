@@ -40,6 +40,9 @@ pub(crate) fn is_own(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Own { .. })
 }
 
+/// So many answers that are none can take a backend out.
+const FAILURES_COUNT_MAX: usize = 3;
+
 /// So many connects that nobody answers take up the time of all tries.
 const SILENT_CONNECTS_COUNT: usize = 3;
 
@@ -544,6 +547,11 @@ fn judge_rotation(world: &World<'_>, hazards: &Hazards) -> Result<(), String> {
         script.requests().filter_map(|request| records[request.id].tries.first()).collect();
     // Who was not served took no turn where the connection had ended; but where roundel stops, some
     // turns lead nowhere.
+    // A backend that fails too often is out for a while.
+    let faults = script.requests().flat_map(|request| &request.answers);
+    if faults.filter(|answer| answer.fault.is_some()).count() >= FAILURES_COUNT_MAX {
+        return Ok(());
+    }
     // Nor are turns strict where a backend may be too busy for its own.
     if !healthy || script.drain_after.is_some() || script.conns_max.is_some() {
         return Ok(());
