@@ -2,8 +2,8 @@
 //!
 //! Two judges, each of which can take a backend out. *Passive*: so many failures in a row, and it is out
 //! for a while; then one request is its trial, and brings it back or takes it out for twice as long.
-//! *Active*: probes that fail take it out, probes that pass bring it back, whatever the other judge
-//! says.
+//! *Active*: probes that fail take it out, and only probes that pass bring it back from there. But where
+//! requests fail, good probes do not count for more.
 //!
 //! Knows nothing of connections and requests, and takes the time as an argument. Invariant: at most one
 //! trial is under way. An outage has a number: what began before it says nothing about its end.
@@ -365,8 +365,10 @@ mod tests {
         assert_eq!(bench.health.on_success(before, bench.now), None);
         assert!(!bench.health.is_in());
         assert_eq!(bench.begin_trial(), SECOND, "the others of the same batch lengthen nothing");
+        let trial = bench.health.outage();
         bench.health.on_failure(before, bench.now, 0, &bench.passive);
-        assert!(bench.answers().is_some(), "the trial is still under way");
+        let back = bench.health.on_success(trial, bench.now);
+        assert!(back.is_some(), "the trial was still under way");
     }
 
     #[test]

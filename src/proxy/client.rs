@@ -267,6 +267,7 @@ fn take_request<S: Sock>(
     };
     if ctx.limits.request_body_bytes_max.is_some_and(|max| announced > max) {
         exchange.facts.onward = Onward::EndHere(Reason::BodyTooLarge);
+        exchange.request = RequestState::Abandoned;
     }
     let rest = head.end + walked.used..end;
     let mut kept = head.end..head.end + walked.kept;

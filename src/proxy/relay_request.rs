@@ -68,6 +68,8 @@ pub(super) fn relay_request<S: Sock>(
     exchange.bytes_in += walked.used as u64;
     exchange.content_in += walked.content as u64;
     if ctx.limits.request_body_bytes_max.is_some_and(|max| exchange.content_in > max) {
+        // Also where all of it is here: none of these octets goes on.
+        exchange.request = RequestState::Abandoned;
         return client_failed(Reason::BodyTooLarge);
     }
     exchange.pace.advance(walked.used, pace_rule(ctx.limits, ctx.timeouts), ctx.now.instant);

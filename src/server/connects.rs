@@ -142,7 +142,7 @@ impl<N: Net> Worker<N> {
     }
 
     /// The address takes its time: the next one is tried beside it.
-    pub(super) fn stagger(&mut self, key: Key) {
+    fn stagger(&mut self, key: Key) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
         let Some(attempt) = upstream.attempt_mut() else { return };
@@ -150,9 +150,6 @@ impl<N: Net> Worker<N> {
         attempt.addresses_left = 0;
         upstream.deadline.at = attempt.until;
         self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
-        if self.roster[id].pool.is_full() {
-            return;
-        }
         let Some(next) = next else { return };
         // Where none of the others can even be begun, this one may still succeed.
         let younger = self.connect_in_turn(id, next).ok();
@@ -218,10 +215,8 @@ impl<N: Net> Worker<N> {
         {
             if attempt.purpose == Purpose::Requests && !self.roster[id].pool.has_waiters() {
                 // Nobody is there any more who would want to know.
-                if is_last {
-                    self.roster[id].pool.connect_ended();
-                }
-                return;
+                self.give_up_rivals(attempt);
+                return self.roster[id].pool.connect_ended();
             }
             if let Ok(next) = self.connect_in_turn(id, next) {
                 if let Some(elder) = attempt.elder.and_then(|elder| self.attempt_mut(elder)) {
@@ -278,13 +273,30 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// A deadline of a connection on its way has come up.
+    /// A deadline of a connection on its way has come up: the next address is tried beside it. Where there
+    /// may be no other connection beside it, it has its share of the time, and is given up then.
     pub(super) fn connect_came_up(&mut self, key: Key, attempt: Attempt) {
-        if self.shared.now.instant >= attempt.until {
+        let now = self.shared.now.instant;
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        let backend = &self.roster[upstream.backend];
+        let share_ends = self.share_ends(attempt, backend.addresses_count());
+        let may_have_rival = attempt.purpose == Purpose::Probe || !backend.pool.is_full();
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if now >= attempt.until || (!may_have_rival && now >= share_ends) {
             self.connect_failed(key, Reason::ConnectTimeout, "no answer in time");
-        } else {
+        } else if may_have_rival {
             self.stagger(key);
+        } else {
+            upstream.deadline.at = share_ends;
+            self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
         }
+    }
+
+    /// When an address has had its share of the time of an attempt, if all have the same.
+    fn share_ends(&self, attempt: Attempt, addresses_count: usize) -> Instant {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let left = number(attempt.addresses_left);
+        attempt.until - self.shared.timeouts.connect / number(addresses_count).max(1) * left
     }
 }
 

@@ -111,7 +111,16 @@ impl<N: Net> Worker<N> {
         }
         self.roster[backend].pool.wait(key);
         self.connect_for_waiters(backend);
-        GoesOn::No
+        self.may_be_gone(key)
+    }
+
+    /// The end of a client that waits may have come together with its request, in one event: then it is
+    /// to be looked at now.
+    fn may_be_gone(&self, key: Key) -> GoesOn {
+        match self.clients.get(key) {
+            Some(client) if client.link.is_closing() && client.link.is_readable() => GoesOn::Yes,
+            Some(_) | None => GoesOn::No,
+        }
     }
 
     /// Keeps the octets of a body while its request waits.
@@ -133,7 +142,7 @@ impl<N: Net> Worker<N> {
             client.deadline.at = self.shared.now.instant + self.shared.timeouts.queue;
         }
         self.queue.push_back(key);
-        GoesOn::No
+        self.may_be_gone(key)
     }
 
     /// Gives requests that wait what room there is by now, in their order.
@@ -182,8 +191,8 @@ impl<N: Net> Worker<N> {
     pub(super) fn offer(&mut self, key: Key, reuse: Reuse, keep_alive: Option<Duration>) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
-        if reuse == Reuse::Reused && !self.roster[id].is_at(upstream.address) {
-            log::debug!("backend {} has moved: a connection is closed", self.roster[id].label);
+        let has_moved = !self.roster[id].is_at(upstream.address);
+        if has_moved && reuse == Reuse::Reused {
             return self.close_upstream(key);
         }
         upstream.state = UpstreamState::Idle;
@@ -207,7 +216,8 @@ impl<N: Net> Worker<N> {
             }
             return;
         }
-        if self.shared.phase == Phase::Draining && self.queue.is_empty() {
+        let is_superfluous = self.shared.phase == Phase::Draining && self.queue.is_empty();
+        if has_moved || is_superfluous {
             return self.close_upstream(key);
         }
         self.rest(key, keep_alive);

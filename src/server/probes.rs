@@ -117,12 +117,17 @@ impl<N: Net> Worker<N> {
         let limits = &self.shared.limits;
         loop {
             match scan.advance(&upstream.part) {
-                Err(_) => return Answer::Failed("its answer is malformed".into()),
+                Err(_) => return Answer::Failed("its answer is none (bad_response_head)".into()),
                 Ok(Some(length)) => {
                     let mut storage = field_storage();
                     let head = upstream.part.get(..length).unwrap_or_default();
                     match parse_response(head, &mut storage, Method::Idempotent) {
-                        Err(reason) => return Answer::Failed(reason.sentence().into()),
+                        Err(reason) => {
+                            return Answer::Failed(format!(
+                                "its answer is none ({})",
+                                reason.word()
+                            ));
+                        }
                         Ok(head) if !head.is_interim() => return Answer::Status(head.status),
                         Ok(_) => {}
                     }

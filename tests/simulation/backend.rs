@@ -1,7 +1,7 @@
 //! A simulated backend's end of a connection: it answers as the request's plan says, and checks every
 //! octet of every request.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::{
     client::compare,
@@ -114,6 +114,7 @@ struct Incoming<'a> {
 
 pub(crate) struct Connection<'a> {
     pub(crate) backend: usize,
+    pub(crate) address: SocketAddr,
     plan: &'a BackendPlan,
     pub(crate) channel: Channel,
     pen: Pen,
@@ -133,7 +134,7 @@ pub(crate) struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn new(channel: Channel, plan: &'a BackendPlan) -> Self {
+    pub(crate) fn new(channel: Channel, plan: &'a BackendPlan, address: SocketAddr) -> Self {
         let peer = channel.wire.borrow().peer;
         let backend = match peer {
             Peer::Backend { backend, .. } => backend,
@@ -143,6 +144,7 @@ impl<'a> Connection<'a> {
         let left_first = channel.is_closed();
         Self {
             backend,
+            address,
             plan,
             channel,
             pen: Pen::default(),
@@ -157,6 +159,12 @@ impl<'a> Connection<'a> {
             now: Duration::ZERO,
             is_over: false,
         }
+    }
+
+    /// Whether roundel keeps it without a request on it, after it has served.
+    pub(crate) fn rests(&self) -> bool {
+        let is_open = !self.is_over && self.end == End::Open && !self.channel.wire.borrow().gone;
+        is_open && self.work == Work::Rests && self.served > 0
     }
 
     /// When it acts by itself.

@@ -274,6 +274,7 @@ impl Verdict<'_> {
         // The time of all tries together may be over before somebody is found who answers.
         let silent = |plan: &&super::script::BackendPlan| {
             matches!(plan.connect, ConnectPlan::Silent | ConnectPlan::Moody)
+                || matches!(plan.address, AddressPlan::Named { dead: 1.. })
         };
         if self.world.script.backends.iter().filter(silent).count() >= SILENT_CONNECTS_COUNT {
             words.push("connect_timeout");

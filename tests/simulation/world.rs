@@ -77,6 +77,8 @@ pub(crate) struct World<'a> {
     connects: Vec<(SocketAddr, Shared<Wire>)>,
     pub(crate) clients: Vec<Client>,
     connections: Vec<Connection<'a>>,
+    /// For each backend whose name has led somewhere, where it leads now.
+    addresses: Vec<Option<Vec<SocketAddr>>>,
     pub(crate) ledger: Ledger<'a>,
     stale: Vec<Token>,
     news: Vec<News>,
@@ -151,6 +153,7 @@ impl<'a> World<'a> {
             connects: Vec::new(),
             clients: script.clients.iter().enumerate().map(|(i, c)| Client::new(i, c)).collect(),
             connections: Vec::new(),
+            addresses: vec![None; script.backends.len()],
             ledger: Ledger::new(script),
             stale: Vec::new(),
             news: Vec::new(),
@@ -197,7 +200,7 @@ impl<'a> World<'a> {
                         .push(News { arrived: 1, answer: Answer { id, outcome: Ok(vec![good]) } });
                 }
             }
-            self.worker.on_answer(Answer { id, outcome: first });
+            self.tell(Answer { id, outcome: first });
         }
     }
 
@@ -320,9 +323,36 @@ impl<'a> World<'a> {
                     news.answer.id, news.answer.outcome
                 )
             });
-            self.worker.on_answer(news.answer);
+            self.tell(news.answer);
         }
         any
+    }
+
+    /// Gives roundel an answer about a name.
+    fn tell(&mut self, answer: Answer) {
+        if let Ok(addresses) = &answer.outcome {
+            self.addresses[answer.id] = Some(addresses.clone());
+        }
+        self.worker.on_answer(answer);
+    }
+
+    /// Nothing rests at an address that a name does not lead to any more.
+    fn check_addresses(&self) -> Result<(), String> {
+        // While there are clients, what looks at rest to a backend may not be so to them.
+        if self.worker.connections().0 > 0 {
+            return Ok(());
+        }
+        let rest = self.connections.iter().filter(|connection| connection.rests());
+        for connection in rest {
+            let known = self.addresses[connection.backend].as_ref();
+            if known.is_some_and(|known| !known.contains(&connection.address)) {
+                return Err(format!(
+                    "stale: a connection rests at {}, where backend {} is no more",
+                    connection.address, connection.backend
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn let_clients_arrive(&mut self) -> bool {
@@ -366,7 +396,7 @@ impl<'a> World<'a> {
         let plan = &self.script.backends[backend];
         let is_dead = matches!(address, SocketAddr::V4(v4) if v4.ip().octets()[3] >= DEAD_FROM);
         let connect = match plan.connect {
-            _ if is_dead => ConnectPlan::Refuses,
+            _ if is_dead => self.rng.pick(&[ConnectPlan::Refuses, ConnectPlan::Silent]),
             ConnectPlan::Moody => self.rng.pick(&[
                 ConnectPlan::Takes,
                 ConnectPlan::Takes,
@@ -384,7 +414,7 @@ impl<'a> World<'a> {
                     ConnectPlan::ResetsAtOnce => wire.borrow_mut().peer_reset(),
                     _ => {}
                 }
-                self.connections.push(Connection::new(channel, plan));
+                self.connections.push(Connection::new(channel, plan, address));
             }
             ConnectPlan::Refuses => {
                 let error =
@@ -510,6 +540,7 @@ impl<'a> World<'a> {
     fn pass_time(&mut self) -> Result<bool, String> {
         let deadline = self.worker.next_deadline();
         let deadline = deadline.map(|at| at.saturating_duration_since(self.start.instant));
+        self.check_addresses()?;
         if deadline.is_some_and(|at| at <= self.elapsed) {
             return Err("endless: a deadline that is over stays over".into());
         }
