@@ -29,6 +29,7 @@ use mio::net::TcpListener;
 use crate::clock;
 use crate::config::{BackendConfig, Backends, Config, Scheme};
 use crate::net::listener::listen;
+use crate::net::resolve::{Questions, SystemLookup};
 use crate::net::sys::raise_descriptor_limit;
 use crate::net::transport::Security;
 use crate::observe::access_log::AccessLog;
@@ -91,8 +92,8 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         seed: random_number(),
         access_log,
     };
-    let names = backends::names(&configs);
-    let event_loop = EventLoop::new(listeners, backends, names, settings, descriptors);
+    let questions = Questions { names: backends::names(&configs), lookup: SystemLookup };
+    let event_loop = EventLoop::new(listeners, backends, questions, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);

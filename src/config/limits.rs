@@ -45,6 +45,12 @@ pub struct Timeouts {
     pub pool_idle: Duration,
     /// How long a connection that we are closing may still send what nobody reads.
     pub linger: Duration,
+    /// How long the answer about a name is good, at most: up to a tenth less, so that many names do not
+    /// come together. Then it is asked for again.
+    pub name_refresh: Duration,
+    /// How soon a name is asked for again that could not be resolved, or whose addresses do not work;
+    /// doubles up to [`Timeouts::name_refresh`] while it cannot be resolved.
+    pub name_retry: Duration,
     /// How long accepting rests after the descriptors ran out.
     pub accept_pause: Duration,
 }
@@ -68,6 +74,8 @@ impl Default for Timeouts {
             drain: Duration::from_secs(30),
             pool_idle: Duration::from_secs(60),
             linger: Duration::from_secs(2),
+            name_refresh: Duration::from_secs(30),
+            name_retry: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
         }
     }

@@ -16,13 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clock;
-
-/// How long an answer is good, at most: up to a tenth less, so that many names do not come together.
-pub const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How soon after a failure a name is asked for again; doubles up to [`REFRESH_INTERVAL`]. Nor is it
-/// asked for more often where its addresses are in doubt.
-pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+use crate::config::Timeouts;
 
 /// Something that knows the addresses of names.
 pub trait Lookup: Send + 'static {
@@ -65,6 +59,22 @@ pub struct Name {
     pub port: u16,
 }
 
+/// The names to be resolved, and who is asked.
+#[derive(Clone, Debug)]
+pub struct Questions<L> {
+    /// The names.
+    pub names: Vec<Name>,
+    /// Knows the addresses.
+    pub lookup: L,
+}
+
+/// How often is asked.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    refresh: Duration,
+    retry: Duration,
+}
+
 /// News about a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
@@ -83,6 +93,7 @@ pub struct Resolver {
 
 struct Asked {
     name: Name,
+    pace: Pace,
     known: Option<Vec<SocketAddr>>,
     retry: Duration,
     asked: Instant,
@@ -95,16 +106,18 @@ impl Resolver {
     /// # Errors
     /// When there is no thread to be had.
     pub fn start(
-        names: Vec<Name>,
-        mut lookup: impl Lookup,
+        questions: Questions<impl Lookup>,
+        timeouts: &Timeouts,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
+        let Questions { names, mut lookup } = questions;
+        let pace = Pace { refresh: timeouts.name_refresh, retry: timeouts.name_retry };
         let (answer_sender, answers) = mpsc::channel();
         let (doubts, doubted) = mpsc::channel();
         let work = move || {
             let now = clock::now().instant;
             let mut asked: Vec<Asked> =
-                names.into_iter().map(|name| Asked::new(name, now)).collect();
+                names.into_iter().map(|name| Asked::new(name, pace, now)).collect();
             while let Some(next) = asked.iter_mut().min_by_key(|asked| asked.due) {
                 let wait = next.due.saturating_duration_since(clock::now().instant);
                 match doubted.recv_timeout(wait) {
@@ -146,13 +159,13 @@ impl Resolver {
 }
 
 impl Asked {
-    fn new(name: Name, now: Instant) -> Self {
-        Self { name, known: None, retry: RETRY_INTERVAL, asked: now, due: now }
+    fn new(name: Name, pace: Pace, now: Instant) -> Self {
+        Self { name, pace, known: None, retry: pace.retry, asked: now, due: now }
     }
 
     /// The next time comes sooner, but not at once where it was asked for just now.
     fn doubt(&mut self) {
-        self.due = self.due.min(self.asked + RETRY_INTERVAL);
+        self.due = self.due.min(self.asked + self.pace.retry);
     }
 
     /// Asks once, plans the next time, and says what is new.
@@ -162,8 +175,8 @@ impl Asked {
         self.asked = now;
         let outcome = match outcome {
             Ok(mut addresses) => {
-                self.retry = RETRY_INTERVAL;
-                self.due = now + REFRESH_INTERVAL - self.jitter(now);
+                self.retry = self.pace.retry;
+                self.due = now + self.pace.refresh - self.jitter(now);
                 // The order of an answer often rotates; that alone is no news.
                 let order = addresses.clone();
                 addresses.sort_unstable();
@@ -175,7 +188,7 @@ impl Asked {
             }
             Err(error) => {
                 self.due = now + self.retry;
-                self.retry = (self.retry * 2).min(REFRESH_INTERVAL);
+                self.retry = (self.retry * 2).min(self.pace.refresh);
                 Err(error.to_string())
             }
         };
@@ -187,7 +200,7 @@ impl Asked {
     /// Up to a tenth of the interval, from what the clock and the name happen to be.
     fn jitter(&self, now: Instant) -> Duration {
         let hash = RandomState::new().hash_one((now, &self.name.host));
-        REFRESH_INTERVAL * u32::try_from(hash % 100).unwrap_or_default() / 1000
+        self.pace.refresh * u32::try_from(hash % 100).unwrap_or_default() / 1000
     }
 }
 
@@ -203,6 +216,8 @@ mod tests {
         }
     }
 
+    const PACE: Pace = Pace { refresh: Duration::from_secs(30), retry: Duration::from_secs(1) };
+
     fn address(last: u8) -> SocketAddr {
         ([127, 0, 0, last], 80).into()
     }
@@ -217,7 +232,7 @@ mod tests {
         ];
         let mut lookup = Script(script);
         let name = Name { id: 7, host: "h".into(), port: 80 };
-        let mut asked = Asked::new(name, clock::now().instant);
+        let mut asked = Asked::new(name, PACE, clock::now().instant);
         let first = asked.ask(&mut lookup);
         assert_eq!(first, Some(Answer { id: 7, outcome: Ok(vec![address(1), address(2)]) }));
         assert_eq!(asked.ask(&mut lookup), None, "the same addresses in another order");
@@ -230,7 +245,7 @@ mod tests {
     fn failures_are_asked_for_again_ever_more_slowly() {
         let mut lookup = Script(Vec::new());
         let name = Name { id: 0, host: "h".into(), port: 80 };
-        let mut asked = Asked::new(name, clock::now().instant);
+        let mut asked = Asked::new(name, PACE, clock::now().instant);
         let mut waits = Vec::new();
         for _ in 0..7 {
             waits.push(asked.retry.as_secs());
@@ -242,21 +257,23 @@ mod tests {
     #[test]
     fn a_name_in_doubt_is_asked_for_sooner_but_not_at_once() {
         let name = Name { id: 0, host: "h".into(), port: 80 };
-        let mut asked = Asked::new(name, clock::now().instant);
+        let mut asked = Asked::new(name, PACE, clock::now().instant);
         let mut lookup = Script(vec![Ok(vec![address(1)])]);
         assert!(asked.ask(&mut lookup).is_some());
         let wait = |asked: &Asked| asked.due - asked.asked;
         let usual = wait(&asked);
-        assert!(usual <= REFRESH_INTERVAL && usual >= REFRESH_INTERVAL * 9 / 10, "{usual:?}");
+        assert!(usual <= PACE.refresh && usual >= PACE.refresh * 9 / 10, "{usual:?}");
         asked.doubt();
-        assert_eq!(wait(&asked), RETRY_INTERVAL);
+        assert_eq!(wait(&asked), PACE.retry);
     }
 
     #[test]
     fn a_doubt_reaches_the_thread() {
         let names = vec![Name { id: 1, host: "h".into(), port: 80 }];
         let script = Script(vec![Ok(vec![address(1)]), Ok(vec![address(2)])]);
-        let resolver = Resolver::start(names, script, || {}).expect("a thread");
+        let questions = Questions { names, lookup: script };
+        let resolver = Resolver::start(questions, &Timeouts::default(), || {});
+        let resolver = resolver.expect("a thread");
         let patience = Duration::from_secs(20);
         assert!(resolver.wait(patience).is_some());
         resolver.doubt(1);
@@ -271,8 +288,8 @@ mod tests {
         let wake = move || {
             let _ = woken_sender.send(());
         };
-        let resolver = Resolver::start(names, Script(vec![Ok(vec![address(9)])]), wake);
-        let resolver = resolver.expect("a thread");
+        let questions = Questions { names, lookup: Script(vec![Ok(vec![address(9)])]) };
+        let resolver = Resolver::start(questions, &Timeouts::default(), wake).expect("a thread");
         let answer = resolver.wait(Duration::from_secs(10));
         assert_eq!(answer, Some(Answer { id: 1, outcome: Ok(vec![address(9)]) }));
         assert!(woken.recv_timeout(Duration::from_secs(10)).is_ok());

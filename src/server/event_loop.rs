@@ -21,7 +21,7 @@ use crate::config::Timeouts;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
 use crate::key::{Subject, Token};
 use crate::net::listener::{Accepted, accept};
-use crate::net::resolve::{Name, Resolver, SystemLookup};
+use crate::net::resolve::{Lookup, Questions, Resolver};
 use crate::net::sys::{Signal, Signals};
 use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
 
@@ -98,7 +98,7 @@ impl EventLoop {
     pub fn new(
         listeners: Vec<TcpListener>,
         backends: Vec<(Backend, u32)>,
-        names: Vec<Name>,
+        questions: Questions<impl Lookup>,
         settings: Settings,
         descriptors: u64,
     ) -> io::Result<Self> {
@@ -112,8 +112,8 @@ impl EventLoop {
             poll.registry().register(&mut listener, token, Interest::READABLE)?;
             doors.push(Door { listener, somebody_waits: true });
         }
-        let names_count = names.len();
-        let resolver = if names.is_empty() {
+        let names_count = questions.names.len();
+        let resolver = if questions.names.is_empty() {
             None
         } else {
             let waker = Waker::new(poll.registry(), poll_token(Token::from(WAKER)))?;
@@ -121,7 +121,7 @@ impl EventLoop {
                 // A poll that cannot be woken has ended, and nobody wants the answer.
                 let _ = waker.wake();
             };
-            Some(Resolver::start(names, SystemLookup, wake)?)
+            Some(Resolver::start(questions, &settings.timeouts, wake)?)
         };
         let net = OsNet::new(poll.registry().try_clone()?);
         let now = start_time();

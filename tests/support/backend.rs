@@ -205,9 +205,14 @@ impl NarrowPort {
         self.queue = (0..4).map(connect).collect();
     }
 
+    /// Its address.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        let addr = self.listener.local_addr().expect("an address");
+        addr.as_socket().expect("an IP address")
+    }
+
     /// What to call it on roundel's command line.
     pub(crate) fn url(&self) -> String {
-        let addr = self.listener.local_addr().expect("an address");
-        format!("http://{}", addr.as_socket().expect("an IP address"))
+        format!("http://{}", self.addr())
     }
 }
