@@ -135,7 +135,7 @@ def hosts():
     for value in [
         b"a.example", b"A.EXAMPLE", b"a.example:80", b"a.example:8080", b"a.example:", b"a.example.",
         b"127.0.0.1", b"127.0.0.1:1", b"127.1", b"0x7f.1", b"[::1]", b"[::1]:80", b"[::ffff:1.2.3.4]",
-        b"[::1%25lo]", b"[v1.x]", b"[]", b"[::1", b"::1", b"a", b"a_b", b"-a", b"xn--a", b"a%2eb", b"a%00b",
+        b"[::1%25lo]", b"[v1.x]", b"[]", b"[::1", b"::1", b"a", b"a_b", b"-a", b"xn--a", b"a%2eb", b"a%00b", b"a%", b"a%2", b"%zz", b"a%0g",
         b"", b" ", b":80", b"a b", b"a\tb", b"a,b", b"a, b", b"a;b", b"a/b", b"a\\b", b"a?b", b"a#b", b"u@a",
         b"@a", b"a@", b"http://a", b"a:b", b"a:80:80", b"a:80a", b"a:-1", b"a:+80", b"a:65536", b"a:123456",
         b"a:0", b"a\x00", b"a\x7f", b"a\xc3\xa9", b"a\xff", b'"a"', b"(a)", b"<a>", b"{a}", b"a|b", b"a'b",
@@ -288,7 +288,7 @@ def chunks():
         b";a", b";a=b", b";a=\"b\"", b";a=\"b;c\"", b";a=\"b\\\"c\"", b";a;b;c", b"; a", b" ;a", b" ; a = b", b"\t;a", b";", b";;a",
         b";=b", b";a=", b";a=\"b", b";a=b c", b";a b", b";a\x00", b";a=\"\x00\"", b";a\n", b";a\n;b", b";a\r;b", b";a=\"\r\n\"",
         b";a=\"\n\"", b";\n0", b";a=b\nX: y", b" a", b";\xff", b";a=\xff", b";a=\"\xff\"", b";" + b"a" * 200, b";" + b"a" * 300, b",a",
-        b"&a", b":a", b";a\x0b", b";\x0ba", b";a=b;", b";a=b ",
+        b"&a", b":a", b";a\x0b", b";\x0ba", b";a=b;", b";a=b ", b";a ", b";a\t", b";a=\"b\"c", b";a=\"b\" ",
     ]:
         yield chunked(b"5" + extension + b"\r\nhello\r\n0\r\n\r\n")
     for extension in [b";a", b";a\n", b" ", b";\"\r\n\""]:
@@ -305,6 +305,7 @@ def trailers():
         b"Connection: close\r\n", b"Cookie: a=b\r\n", b"Authorization: x\r\n", b"X-Forwarded-For: 203.0.113.9\r\n", b"X_Forwarded_For: x\r\n",
         b"X : y\r\n", b" X: y\r\n", b"X: y\r\n z\r\n", b"X: y\n", b"X: y\nZ: z\r\n", b"X: y\rZ: z\r\n", b"X: \x00\r\n", b"X\x00: y\r\n", b": y\r\n", b"X\r\n",
         b"GET /smuggled HTTP/1.1\r\n<C>", b"X: y\r\n\n", b"\nX: y\r\n", b"X: " + b"y" * 7000 + b"\r\n", b"X: y\r\n" * 120,
+        b"If-None-Match: *\r\n", b"Range: bytes=0-0\r\n", b"X-HTTP-Method-Override: DELETE\r\n", b"Content_Length: 0\r\n",
     ]:
         yield chunked(b"5\r\nhello\r\n0\r\n" + section + b"\r\n")
     yield post(b"Transfer-Encoding: chunked\r\nTE: trailers\r\nConnection: TE\r\nTrailer: X\r\n", b"0\r\nX: y\r\n\r\n")
