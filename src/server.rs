@@ -1,8 +1,9 @@
 //! The poll loop and everything that it owns.
 //!
 //! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
-//! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`] and [`settle`]
-//! are its chapters; [`event_loop`] gives it events, clients, time and names from the real world.
+//! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`], [`connects`],
+//! [`settle`], [`overdue`] and [`probes`] are its chapters, [`roster`] chooses between backends;
+//! [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod backends;
 pub mod connects;
@@ -11,6 +12,7 @@ pub mod dispatch;
 pub mod drain;
 pub mod drives;
 pub mod event_loop;
+pub mod overdue;
 pub mod probes;
 pub mod roster;
 pub mod settle;

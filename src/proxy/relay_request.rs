@@ -36,27 +36,11 @@ pub(super) fn relay_request<S: Sock>(
     if upstream.link.is_clogged() {
         return Flow::Still;
     }
-    let Scratch { area, tls, .. } = &mut *ctx.scratch;
-    let end = if client.part.is_empty() {
-        if client.input == Input::Ended {
-            return client_failed(Reason::ClientClosed);
-        }
-        if !client.link.is_readable() {
-            return Flow::Still;
-        }
-        match client.link.read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls) {
-            Received::Octets(n) => HEADROOM_BYTES + n,
-            Received::Blocked => return Flow::Still,
-            Received::Closed => return client_failed(Reason::ClientClosed),
-            Received::Broken(_) => return client_failed(Reason::ClientReset),
-        }
-    } else {
-        // They came with the head, or behind an earlier request.
-        let part = std::mem::take(&mut client.part);
-        let end = HEADROOM_BYTES + part.len();
-        area[HEADROOM_BYTES..end].copy_from_slice(&part);
-        end
+    let end = match take_octets(client, exchange.read_bytes, ctx) {
+        Ok(end) => end,
+        Err(flow) => return flow,
     };
+    let Scratch { area, tls, .. } = &mut *ctx.scratch;
     budget.spend(end - HEADROOM_BYTES);
     let RequestState::Relay(body) = &mut exchange.request else {
         return Flow::Still;
@@ -87,6 +71,34 @@ pub(super) fn relay_request<S: Sock>(
         Err(_) => persist::abandon(exchange, upstream),
     }
     Flow::Moved
+}
+
+/// Puts octets of the client behind the headroom: those that came with the head or behind an earlier
+/// request, or else what a read brings. Gives where they end, or what happens instead.
+fn take_octets<S: Sock>(
+    client: &mut Client<S>,
+    bytes_max: usize,
+    ctx: &mut Context<'_>,
+) -> Result<usize, Flow> {
+    let Scratch { area, tls, .. } = &mut *ctx.scratch;
+    if !client.part.is_empty() {
+        let part = std::mem::take(&mut client.part);
+        let end = HEADROOM_BYTES + part.len();
+        area[HEADROOM_BYTES..end].copy_from_slice(&part);
+        return Ok(end);
+    }
+    if client.input == Input::Ended {
+        return Err(client_failed(Reason::ClientClosed));
+    }
+    if !client.link.is_readable() {
+        return Err(Flow::Still);
+    }
+    match client.link.read(&mut area[HEADROOM_BYTES..], bytes_max, tls) {
+        Received::Octets(n) => Ok(HEADROOM_BYTES + n),
+        Received::Blocked => Err(Flow::Still),
+        Received::Closed => Err(client_failed(Reason::ClientClosed)),
+        Received::Broken(_) => Err(client_failed(Reason::ClientReset)),
+    }
 }
 
 /// How fast a body has to come.

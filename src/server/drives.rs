@@ -5,12 +5,10 @@
 //!
 //! Next: `dispatch.rs` for a request that needs a connection, `settle.rs` for an exchange that is over.
 
-use std::time::Instant;
-
 use super::dispatch::forget_verdict;
 use super::worker::{Phase, Worker};
 use crate::h1::reply::Reason;
-use crate::key::{Key, Subject};
+use crate::key::Key;
 use crate::net::link::Received;
 use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::proxy::client::{ClientState, HeadOutcome, Input, read_head};
@@ -261,35 +259,6 @@ impl<N: Net> Worker<N> {
             }
             Some(UpstreamState::AwaitProbe { .. }) => self.drive_probe(key),
             Some(UpstreamState::Idle | UpstreamState::Busy { .. }) | None => {}
-        }
-    }
-
-    /// A deadline of an upstream has come up.
-    pub(super) fn upstream_came_up(&mut self, key: Key, queued: Instant) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
-        if upstream.deadline.queued != Some(queued) {
-            return;
-        }
-        upstream.deadline.queued = None;
-        let is_over = upstream.deadline.at <= self.shared.now.instant;
-        match upstream.state {
-            // The client's deadline counts now.
-            UpstreamState::Busy { .. } => {}
-            _ if !is_over => self.timers.watch(&mut upstream.deadline, Subject::Upstream(key)),
-            UpstreamState::Idle => {
-                let id = upstream.backend;
-                self.roster[id].pool.remove_idle(key);
-                self.close_upstream(key);
-            }
-            UpstreamState::AwaitConnect(attempt) => self.connect_came_up(key, attempt),
-            UpstreamState::AwaitHandshake(_) => {
-                self.connect_failed(key, Reason::TlsHandshakeTimeout, "no TLS handshake in time");
-            }
-            UpstreamState::AwaitProbe { .. } => {
-                self.probe_over(key, Err("it did not answer in time".into()));
-            }
         }
     }
 

@@ -17,9 +17,9 @@ use crate::h1::request::Method;
 use crate::key::Key;
 use crate::net::{Net, Sock};
 use crate::observe::access_log::{Record, Reuse};
-use crate::proxy::client::{ClientState, HeadProgress, body_for};
-use crate::proxy::drive::{self, Ending, Failure};
-use crate::proxy::exchange::{Exchange, Freshness, Place, ResponseState, Wish};
+use crate::proxy::client::{ClientState, HeadProgress};
+use crate::proxy::drive::{Ending, Failure};
+use crate::proxy::exchange::{Exchange, Freshness, ResponseState, Wish};
 use crate::proxy::retry::{self, Decision};
 use crate::proxy::upstream::Upstream;
 
@@ -54,7 +54,7 @@ impl<N: Net> Worker<N> {
         &mut self,
         key: Key,
         upstream_key: Key,
-        mut exchange: Box<Exchange>,
+        exchange: Box<Exchange>,
         failure: Failure,
     ) -> GoesOn {
         // Whatever it was, the connection to the backend is in the middle of something.
@@ -86,44 +86,51 @@ impl<N: Net> Worker<N> {
             Failure::Upstream(reason) => {
                 let partial_head = upstream.as_ref().map_or(&[][..], |upstream| &upstream.part);
                 let decision = retry::decide(&exchange, reason, partial_head);
-                let backend = exchange.route.backend;
-                let now = self.shared.now.instant;
-                let is_in_time = exchange.route.tries_until.is_some_and(|until| now < until);
-                match (decision, backend) {
-                    (Decision::Resend, Some(backend)) if is_in_time && self.budget.allow(now) => {
-                        let lapsed = forget_verdict(&mut exchange);
-                        exchange.route.resends += 1;
-                        exchange.route.wanted = Freshness::New;
-                        client.state = ClientState::AwaitUpstream(exchange);
-                        self.note_lapsed(lapsed);
-                        self.place_on(key, backend, 0..0)
-                    }
-                    (Decision::ResendElsewhere, Some(backend))
-                        if is_in_time
-                            && self.roster.has_other(&exchange.route.tried, backend)
-                            && self.budget.allow(now) =>
-                    {
-                        exchange.route.resends += 1;
-                        exchange.route.failure = Some(reason);
-                        client.state = ClientState::AwaitUpstream(exchange);
-                        self.note_unanswered(key, reason);
-                        self.move_on(key, reason);
-                        GoesOn::Yes
-                    }
-                    (Decision::Resend | Decision::ResendElsewhere | Decision::GiveUp, _) => {
-                        client.state = ClientState::AwaitUpstream(exchange);
-                        self.note_unanswered(key, reason);
-                        self.warn_of_backend(key, reason);
-                        self.give_up(key, reason)
-                    }
-                }
+                client.state = ClientState::AwaitUpstream(exchange);
+                self.retry_or_give_up(key, reason, decision)
             }
         }
     }
 
+    /// The backend has failed before it answered: the request is sent again where that is safe, in time,
+    /// and within the ration.
+    fn retry_or_give_up(&mut self, key: Key, reason: Reason, decision: Decision) -> GoesOn {
+        let now = self.shared.now.instant;
+        let Some(exchange) = self.waiting(key) else { return GoesOn::No };
+        let is_in_time = exchange.route.tries_until.is_some_and(|until| now < until);
+        let backend = exchange.route.backend.filter(|_| is_in_time);
+        let tried = std::mem::take(&mut exchange.route.tried);
+        let is_possible = |id| match decision {
+            Decision::Resend => true,
+            Decision::ResendElsewhere => self.roster.has_other(&tried, id),
+            Decision::GiveUp => false,
+        };
+        let backend = backend.filter(|id| is_possible(*id)).filter(|_| self.budget.allow(now));
+        // That a connection ended which had rested is no news of the backend.
+        if backend.is_none() || decision == Decision::ResendElsewhere {
+            self.note_unanswered(key, reason);
+        }
+        let Some(exchange) = self.waiting(key) else { return GoesOn::No };
+        exchange.route.tried = tried;
+        let Some(backend) = backend else {
+            self.warn_of_backend(key, reason);
+            return self.give_up(key, reason);
+        };
+        exchange.route.resends += 1;
+        if decision == Decision::ResendElsewhere {
+            exchange.route.failure = Some(reason);
+            self.move_on(key, reason);
+            return GoesOn::Yes;
+        }
+        exchange.route.wanted = Freshness::New;
+        let lapsed = forget_verdict(exchange);
+        self.note_lapsed(lapsed);
+        self.place_on(key, backend, 0..0)
+    }
+
     /// The backend has not answered, or with something that is no answer. That a connection ended which
     /// had rested says nothing: it was only too old.
-    fn note_unanswered(&mut self, key: Key, reason: Reason) {
+    pub(super) fn note_unanswered(&mut self, key: Key, reason: Reason) {
         let stretch = self.stretch();
         let Some(exchange) = self.waiting(key) else { return };
         let was_too_old = exchange.route.reuse == Reuse::Reused
@@ -281,89 +288,6 @@ impl<N: Net> Worker<N> {
         self.remove_client(key);
     }
 
-    /// A client's deadline is over.
-    pub(super) fn client_overdue(&mut self, key: Key) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        match &client.state {
-            ClientState::AwaitHead(_) if client.link.is_clogged() => {
-                log::debug!(
-                    "client {}: does not take its response (client_stalled)",
-                    client.address
-                );
-                client.link.reset_on_close();
-                self.remove_client(key);
-            }
-            ClientState::AwaitHead(_) if client.part.is_empty() => {
-                log::debug!("client {}: idle for too long (client_idle)", client.address);
-                self.remove_client(key);
-            }
-            ClientState::AwaitHead(_) => {
-                let body = body_for(&client.part);
-                if self.refuse(key, Reason::HeadTimeout, body) == GoesOn::Yes {
-                    self.queue_client(key);
-                }
-            }
-            ClientState::AwaitUpstream(exchange) => {
-                let reason = match exchange.route.place {
-                    Place::Queue => Reason::QueueTimeout,
-                    Place::Backend | Place::Nowhere => Reason::ConnectTimeout,
-                };
-                if self.give_up(key, reason) == GoesOn::Yes {
-                    self.queue_client(key);
-                }
-            }
-            ClientState::Relay { .. } => self.relay_overdue(key),
-            ClientState::Tunnel { directions, .. } => {
-                let reason = directions.overdue();
-                self.end_tunnel(key, Some(reason));
-            }
-            ClientState::AwaitFlush => {
-                log::debug!("client {}: does not take its answer (client_stalled)", client.address);
-                client.link.reset_on_close();
-                self.remove_client(key);
-            }
-            ClientState::AwaitClose { .. } => {
-                log::debug!("client {}: does not close its connection (linger)", client.address);
-                self.remove_client(key);
-            }
-        }
-        self.watch_client(key);
-    }
-
-    fn relay_overdue(&mut self, key: Key) {
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let state = std::mem::replace(&mut client.state, ClientState::AwaitFlush);
-        let ClientState::Relay { exchange, upstream: upstream_key } = state else {
-            client.state = state;
-            return;
-        };
-        let upstream = self.drop_upstream(upstream_key);
-        let Some(client) = self.clients.get_mut(key) else {
-            return;
-        };
-        let reason = match upstream {
-            Some(mut upstream) => {
-                never_look_whole(&exchange, &mut upstream);
-                drive::overdue(client, &upstream, &exchange, self.shared.now.instant)
-            }
-            None => Reason::Internal,
-        };
-        let can_be_told = !exchange.has_answered() && !client.link.is_clogged();
-        client.state = ClientState::AwaitUpstream(exchange);
-        if reason == Reason::ResponseTimeout {
-            self.note_unanswered(key, reason);
-        }
-        if !can_be_told {
-            self.abort(key, reason);
-        } else if self.give_up(key, reason) == GoesOn::Yes {
-            self.queue_client(key);
-        }
-    }
-
     /// The client may send its next request; it may be here already.
     fn await_next(&mut self, key: Key) -> GoesOn {
         if self.shared.phase == Phase::Draining {
@@ -490,7 +414,7 @@ impl<N: Net> Worker<N> {
 /// A request that breaks off must not look complete to its backend. The framing tells those that look;
 /// a server that takes the end of the connection for the end of the body is told by a reset. Octets
 /// that its socket has refused so far are not there either.
-fn never_look_whole<S: Sock>(exchange: &Exchange, upstream: &mut Upstream<S>) {
+pub(super) fn never_look_whole<S: Sock>(exchange: &Exchange, upstream: &mut Upstream<S>) {
     if !exchange.request.is_complete() || upstream.link.is_clogged() {
         upstream.link.reset_on_close();
     }

@@ -9,7 +9,8 @@
 //! Knows nothing of mio, listeners and signals. The other chapters of this type are in `drives.rs`
 //! (what each connection does when it can), `dispatch.rs` (from a request to a connection),
 //! `connects.rs` (how connections to backends are made), `settle.rs` (what comes after an exchange),
-//! `probes.rs` (asking backends whether they are well) and `drain.rs`.
+//! `overdue.rs` (what happens when a deadline is over), `probes.rs` (asking backends whether they are
+//! well) and `drain.rs`.
 //!
 //! Invariants: every open connection has exactly one armed deadline or is attached to one that has;
 //! a stale key reaches nobody; no function here calls itself through another.
