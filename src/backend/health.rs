@@ -28,7 +28,7 @@ pub struct Health {
 }
 
 /// The number of an outage, or of the time of health before it.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct Outage(u32);
 
 /// What requests have shown.
@@ -40,8 +40,9 @@ enum Passive {
     Out { until: Instant, spell: Duration },
     /// The time is over: the next request is its trial.
     AwaitTrial { spell: Duration },
-    /// One request is on its way to see.
-    OnTrial { spell: Duration },
+    /// One request is on its way to see, and has until then: it must not be up to one client when a
+    /// backend comes back.
+    OnTrial { until: Instant, spell: Duration },
 }
 
 /// What probes have shown.
@@ -93,20 +94,20 @@ impl Health {
         self.outage
     }
 
-    /// When its time out is over, if it is out for a time.
+    /// When its time out is over, or that of its trial.
     #[must_use]
     pub fn trial_due(&self) -> Option<Instant> {
         match self.passive {
-            Passive::Out { until, .. } => Some(until),
-            Passive::In { .. } | Passive::AwaitTrial { .. } | Passive::OnTrial { .. } => None,
+            Passive::Out { until, .. } | Passive::OnTrial { until, .. } => Some(until),
+            Passive::In { .. } | Passive::AwaitTrial { .. } => None,
         }
     }
 
-    /// Says whether its time out is just over: the next request is its trial then.
+    /// Says whether its time out, or that of its trial, is just over: the next request is its trial then.
     #[must_use]
     pub fn comes_due(&mut self, now: Instant) -> bool {
         match self.passive {
-            Passive::Out { until, spell } if until <= now => {
+            Passive::Out { until, spell } | Passive::OnTrial { until, spell } if until <= now => {
                 self.passive = Passive::AwaitTrial { spell };
                 true
             }
@@ -124,9 +125,9 @@ impl Health {
     }
 
     /// The present request is its trial.
-    pub fn begin_trial(&mut self) {
+    pub fn begin_trial(&mut self, now: Instant, config: &PassiveHealth) {
         if let Passive::AwaitTrial { spell } = self.passive {
-            self.passive = Passive::OnTrial { spell };
+            self.passive = Passive::OnTrial { until: now + config.trial_timeout, spell };
         }
     }
 
@@ -135,7 +136,7 @@ impl Health {
     #[must_use]
     pub fn trial_lapsed(&mut self, sent: Outage) -> bool {
         match self.passive {
-            Passive::OnTrial { spell } if sent == self.outage => {
+            Passive::OnTrial { spell, .. } if sent == self.outage => {
                 self.passive = Passive::AwaitTrial { spell };
                 true
             }
@@ -150,12 +151,14 @@ impl Health {
     pub fn on_success(&mut self, sent: Outage, now: Instant) -> Option<Change> {
         match &mut self.passive {
             Passive::In { failures, .. } => {
-                *failures = 0;
+                if sent == self.outage {
+                    *failures = 0;
+                }
                 None
             }
             Passive::Out { spell, .. }
             | Passive::AwaitTrial { spell }
-            | Passive::OnTrial { spell }
+            | Passive::OnTrial { spell, .. }
                 if sent == self.outage =>
             {
                 self.last = Some((*spell, now));
@@ -178,6 +181,7 @@ impl Health {
     ) -> Option<Change> {
         let first = config.out_first;
         match self.passive {
+            Passive::In { .. } if sent != self.outage => None,
             Passive::In { failures, since } => {
                 let is_old = since.is_none_or(|since| now > since + config.failures_window);
                 let (failures, since) =
@@ -194,7 +198,9 @@ impl Health {
                 self.take_out(spell.min(config.out_max), now, stretch);
                 self.out(failures, now)
             }
-            Passive::AwaitTrial { spell } | Passive::OnTrial { spell } if sent == self.outage => {
+            Passive::AwaitTrial { spell } | Passive::OnTrial { spell, .. }
+                if sent == self.outage =>
+            {
                 self.take_out((spell * 2).min(config.out_max), now, stretch);
                 None
             }
@@ -309,7 +315,7 @@ mod tests {
             assert!(!self.health.comes_due(due - SECOND / 100));
             self.now = due;
             assert!(self.health.comes_due(due) && self.health.awaits_trial());
-            self.health.begin_trial();
+            self.health.begin_trial(due, &self.passive);
             assert!(!self.health.awaits_trial(), "there is only one");
             wait
         }
@@ -401,10 +407,38 @@ mod tests {
         assert!(!bench.health.trial_lapsed(Outage::default()), "that was another one");
         let sent = bench.health.outage();
         assert!(bench.health.trial_lapsed(sent) && bench.health.awaits_trial());
-        bench.health.begin_trial();
+        bench.health.begin_trial(bench.now, &bench.passive);
         assert_eq!(bench.fails(), None);
         assert!(!bench.health.trial_lapsed(sent), "it has failed");
         assert_eq!(bench.begin_trial(), 2 * SECOND);
+    }
+
+    /// Otherwise a client that takes its time with the one request would keep the backend out.
+    #[test]
+    fn a_trial_has_its_time() {
+        let mut bench = Bench::out();
+        bench.begin_trial();
+        bench.now += 9 * SECOND;
+        assert!(!bench.health.comes_due(bench.now));
+        bench.now += SECOND;
+        assert!(bench.health.comes_due(bench.now) && bench.health.awaits_trial());
+        assert!(bench.answers().is_some(), "a late answer counts all the same");
+    }
+
+    #[test]
+    fn what_began_before_an_outage_does_not_begin_another() {
+        let mut bench = Bench::new();
+        let before = bench.health.outage();
+        for _ in 0..3 {
+            bench.fails();
+        }
+        bench.begin_trial();
+        assert!(bench.answers().is_some());
+        for _ in 0..20 {
+            let change = bench.health.on_failure(before, bench.now, 0, &bench.passive);
+            assert_eq!(change, None);
+        }
+        assert!(bench.health.is_in());
     }
 
     #[test]

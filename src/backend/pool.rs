@@ -1,8 +1,8 @@
 //! The connections of one backend that are free, and the requests that wait for one.
 //!
 //! Knows nothing of sockets: a connection and a request are keys. Invariants: a key is idle at most
-//! once; a connection that becomes usable goes to the oldest waiter before it may rest; there are
-//! never more connects on their way than requests that wait for them.
+//! once; a connection that becomes usable goes to the oldest waiter before it may rest; no connect is
+//! begun beyond one for each request that waits.
 
 use std::collections::VecDeque;
 
@@ -70,7 +70,9 @@ impl Pool {
     /// Takes the connection that was used last, of those that have had a rest; where there are none, of
     /// those that became free in this turn.
     pub fn take_idle(&mut self, now: Turn) -> Option<(Key, Rest)> {
-        match self.idle.iter().rposition(|(_, since)| *since != now) {
+        // Those of this turn are the last.
+        let rested = self.idle.partition_point(|(_, since)| *since != now);
+        match rested.checked_sub(1) {
             Some(place) => Some((self.idle.remove(place).0, Rest::Had)),
             None => self.idle.pop().map(|(key, _)| (key, Rest::None)),
         }

@@ -22,6 +22,8 @@ pub struct PassiveHealth {
     pub out_first: Duration,
     /// For how long it is out at most before the next trial.
     pub out_max: Duration,
+    /// For how long one request is the only one that tries it.
+    pub trial_timeout: Duration,
 }
 
 impl Default for PassiveHealth {
@@ -31,6 +33,7 @@ impl Default for PassiveHealth {
             failures_window: Duration::from_secs(10),
             out_first: Duration::from_secs(1),
             out_max: Duration::from_secs(30),
+            trial_timeout: Duration::from_secs(10),
         }
     }
 }

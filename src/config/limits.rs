@@ -26,7 +26,8 @@ pub struct Timeouts {
     /// there is none left.
     pub handshake: Duration,
     /// From the first try of a request to its last: no other begins later, and a connection that is
-    /// not there by then is waited for no longer. Then 504, or what the last try failed of.
+    /// not there by then is waited for no longer. Then 504; or, where the request had been sent, why it was
+    /// lost then.
     pub tries: Duration,
     /// How long a request waits in the queue while all backends have as many connections as they
     /// may. Then 503.

@@ -96,8 +96,16 @@ struct Asked {
     pace: Pace,
     known: Option<Vec<SocketAddr>>,
     retry: Duration,
+    fails: Failing,
     asked: Instant,
     due: Instant,
+}
+
+/// Whether the last answer was that there is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failing {
+    Yes,
+    No,
 }
 
 impl Resolver {
@@ -160,12 +168,20 @@ impl Resolver {
 
 impl Asked {
     fn new(name: Name, pace: Pace, now: Instant) -> Self {
-        Self { name, pace, known: None, retry: pace.retry, asked: now, due: now }
+        Self {
+            name,
+            pace,
+            known: None,
+            retry: pace.retry,
+            fails: Failing::No,
+            asked: now,
+            due: now,
+        }
     }
 
     /// The next time comes sooner, but not at once where it was asked for just now.
     fn doubt(&mut self) {
-        self.due = self.due.min(self.asked + self.pace.retry);
+        self.due = self.due.min(self.asked + self.retry);
     }
 
     /// Asks once, plans the next time, and says what is new.
@@ -180,13 +196,15 @@ impl Asked {
                 // The order of an answer often rotates; that alone is no news.
                 let order = addresses.clone();
                 addresses.sort_unstable();
-                if self.known.as_ref() == Some(&addresses) {
+                let is_back = std::mem::replace(&mut self.fails, Failing::No) == Failing::Yes;
+                if !is_back && self.known.as_ref() == Some(&addresses) {
                     return None;
                 }
                 self.known = Some(addresses);
                 Ok(order)
             }
             Err(error) => {
+                self.fails = Failing::Yes;
                 self.due = now + self.retry;
                 self.retry = (self.retry * 2).min(self.pace.refresh);
                 Err(error.to_string())
@@ -228,6 +246,7 @@ mod tests {
             Ok(vec![address(1), address(2)]),
             Ok(vec![address(2), address(1)]),
             Err(io::ErrorKind::NotFound.into()),
+            Ok(vec![address(1), address(2)]),
             Ok(vec![address(3)]),
         ];
         let mut lookup = Script(script);
@@ -237,6 +256,7 @@ mod tests {
         assert_eq!(first, Some(Answer { id: 7, outcome: Ok(vec![address(1), address(2)]) }));
         assert_eq!(asked.ask(&mut lookup), None, "the same addresses in another order");
         assert!(asked.ask(&mut lookup).is_some_and(|answer| answer.outcome.is_err()));
+        assert!(asked.ask(&mut lookup).is_some_and(|answer| answer.outcome.is_ok()), "it is back");
         let last = asked.ask(&mut lookup);
         assert_eq!(last, Some(Answer { id: 7, outcome: Ok(vec![address(3)]) }));
     }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::exchange::{BackendPromise, Exchange, Kept, Pace};
-use super::relay_request::relay_request;
+use super::relay_request::{pace_rule, relay_request};
 use super::relay_response::relay_response;
 use super::upstream::Upstream;
 use super::{Context, persist};
@@ -87,6 +87,10 @@ pub fn start<S: Sock>(
     match upstream.link.send(&area[message], tls) {
         Ok(_) => {
             exchange.remember(&area[body], ctx.limits.replay_bytes_max);
+            // What the request waited for until now was not the client.
+            exchange.pace = Pace::default();
+            let octets = usize::try_from(exchange.bytes_in).unwrap_or(usize::MAX);
+            exchange.pace.advance(octets, pace_rule(ctx.limits, ctx.timeouts), ctx.now.instant);
             Ok(())
         }
         Err(error) => {

@@ -76,7 +76,11 @@ pub struct PaceRule {
 impl Pace {
     /// Octets came.
     pub fn advance(&mut self, octets: usize, rule: PaceRule, now: Instant) {
-        let Some(earned_us) = (octets as u64 * 1_000_000).checked_div(rule.bytes_per_second_min)
+        if octets == 0 {
+            return;
+        }
+        let Some(earned_us) =
+            (octets as u64).saturating_mul(1_000_000).checked_div(rule.bytes_per_second_min)
         else {
             return;
         };
@@ -224,7 +228,7 @@ pub struct Route {
     /// Where the request waits while no connection carries it.
     pub place: Place,
     /// What the request is to show about the backend.
-    pub verdict: Verdict,
+    pub evidence: Evidence,
     /// Until when there may be another try; told with the first.
     pub tries_until: Option<Instant>,
     /// Who need not be asked again.
@@ -254,11 +258,24 @@ pub enum Place {
 
 /// What a request shows about the health of the backend that is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Evidence {
     /// Whether it answers, for better or worse. It was sent in this time of health, or outage.
     Owed(Outage),
+    /// The same, and whether it is back depends on that.
+    OwedByTrial(Outage),
     /// That is known.
     Given,
+}
+
+impl Evidence {
+    /// In which time of health, or outage, the request was sent that is to show something.
+    #[must_use]
+    pub fn sent(self) -> Option<Outage> {
+        match self {
+            Self::Owed(sent) | Self::OwedByTrial(sent) => Some(sent),
+            Self::Given => None,
+        }
+    }
 }
 
 /// Which connections will do for a try.
@@ -290,7 +307,7 @@ impl Exchange {
             route: Route {
                 backend: None,
                 place: Place::Nowhere,
-                verdict: Verdict::Given,
+                evidence: Evidence::Given,
                 tries_until: None,
                 tried: Vec::new(),
                 attempts: 0,

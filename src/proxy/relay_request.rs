@@ -102,7 +102,7 @@ fn take_octets<S: Sock>(
 }
 
 /// How fast a body has to come.
-fn pace_rule(limits: &Limits, timeouts: &Timeouts) -> PaceRule {
+pub(super) fn pace_rule(limits: &Limits, timeouts: &Timeouts) -> PaceRule {
     PaceRule {
         bytes_per_second_min: limits.body_bytes_per_second_min,
         grace: timeouts.body_grace,

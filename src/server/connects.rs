@@ -13,7 +13,6 @@
 use std::time::Instant;
 
 use super::dispatch::is_silent;
-use super::roster::Fault;
 use super::worker::Worker;
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
@@ -126,12 +125,17 @@ impl<N: Net> Worker<N> {
             if !upstream.link.is_writable() {
                 return;
             }
-            upstream.state = UpstreamState::AwaitHandshake(attempt);
+            let mut attempt = attempt;
             let end = self.shared.now.instant + self.shared.timeouts.handshake;
             upstream.deadline.at = match attempt.purpose {
-                Purpose::Requests => end,
+                Purpose::Requests => {
+                    // If it comes to nothing, the other addresses get their time.
+                    attempt.until = end + self.shared.timeouts.connect;
+                    end
+                }
                 Purpose::Probe => end.min(attempt.until),
             };
+            upstream.state = UpstreamState::AwaitHandshake(attempt);
             self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
         }
         match upstream.link.shake_hands(&mut self.shared.scratch.tls) {
@@ -146,6 +150,9 @@ impl<N: Net> Worker<N> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
         let Some(attempt) = upstream.attempt_mut() else { return };
+        if attempt.purpose == Purpose::Requests && !self.roster[id].pool.has_waiters() {
+            return self.abandon(key);
+        }
         let next = next_address(Attempt { elder: Some(key), ..*attempt });
         attempt.addresses_left = 0;
         upstream.deadline.at = attempt.until;
@@ -156,6 +163,15 @@ impl<N: Net> Worker<N> {
         if let Some(attempt) = self.attempt_mut(key) {
             attempt.younger = younger;
         }
+    }
+
+    /// Gives an attempt up, with all its connections: nobody is there any more who would want to know.
+    fn abandon(&mut self, key: Key) {
+        let Some(mut upstream) = self.drop_upstream(key) else { return };
+        if let Some(attempt) = upstream.attempt_mut() {
+            self.give_up_rivals(*attempt);
+        }
+        self.roster[upstream.backend].pool.connect_ended();
     }
 
     fn attempt_mut(&mut self, key: Key) -> Option<&mut Attempt> {
@@ -255,11 +271,16 @@ impl<N: Net> Worker<N> {
         if reason == Reason::OutOfDescriptors {
             log::debug!("no connection to backend {}: {text}", self.roster[id].label);
         } else {
-            let fault = Fault { sent: began, reason, text, stretch: self.stretch() };
-            self.roster.note_failure(id, &fault, self.shared.now.instant);
-            self.watch_backend(id);
+            self.note_failure(id, began, reason, text);
         }
         if self.roster[id].pool.lacks_connect() {
+            self.move_waiter(id, reason);
+        }
+        // Who waits for a backend that is out need not find out one by one, if there is another.
+        while !self.roster[id].health.is_in()
+            && self.roster.has_other_in(id)
+            && self.roster[id].pool.has_waiters()
+        {
             self.move_waiter(id, reason);
         }
     }

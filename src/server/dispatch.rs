@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::drives::{GoesOn, farewell};
-use super::roster::{Choice, Fault};
+use super::roster::{Choice, Fault, Fitness};
 use super::worker::{Phase, Worker};
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
@@ -25,7 +25,7 @@ use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
 use crate::observe::access_log::Reuse;
 use crate::proxy::client::ClientState;
 use crate::proxy::drive;
-use crate::proxy::exchange::{BackendPromise, Exchange, Freshness, Pace, Place, Verdict};
+use crate::proxy::exchange::{BackendPromise, Evidence, Exchange, Freshness, Place};
 use crate::proxy::upstream::{Purpose, Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
@@ -41,18 +41,35 @@ impl<N: Net> Worker<N> {
             return self.enqueue(key, body);
         }
         match self.choose(key) {
-            Choice::Backend(backend) => self.place_on(key, backend, body),
+            Choice::Backend(backend) | Choice::Trial(backend) => self.place_on(key, backend, body),
             Choice::Busy => self.enqueue(key, body),
             Choice::Nobody => self.nobody_is_left(key),
         }
     }
 
     fn choose(&mut self, key: Key) -> Choice {
+        let now = self.shared.now.instant;
         let Some(exchange) = self.waiting(key) else { return Choice::Nobody };
+        if exchange.route.tries_until.is_some_and(|until| until <= now) {
+            return Choice::Nobody;
+        }
+        // Who has all of a request can answer; who waits for the rest waits for the client.
+        let is_whole = exchange.request.is_complete();
+        let fitness = if is_whole { Fitness::Trial } else { Fitness::Ordinary };
         let tried = std::mem::take(&mut exchange.route.tried);
-        let choice = self.roster.choose(&tried);
+        let choice = self.roster.choose(&tried, fitness, now);
+        let trial = match choice {
+            Choice::Trial(id) => {
+                self.watch_backend(id);
+                Some(self.roster[id].health.outage())
+            }
+            Choice::Backend(_) | Choice::Busy | Choice::Nobody => None,
+        };
         if let Some(exchange) = self.waiting(key) {
             exchange.route.tried = tried;
+            if let Some(sent) = trial {
+                exchange.route.evidence = Evidence::OwedByTrial(sent);
+            }
         }
         choice
     }
@@ -80,7 +97,10 @@ impl<N: Net> Worker<N> {
         };
         exchange.route.backend = Some(backend);
         exchange.route.attempts += 1;
-        exchange.route.verdict = Verdict::Owed(sent);
+        exchange.route.evidence = match exchange.route.evidence {
+            trial @ Evidence::OwedByTrial(_) => trial,
+            Evidence::Owed(_) | Evidence::Given => Evidence::Owed(sent),
+        };
         let until = *exchange.route.tries_until.get_or_insert(tries_end);
         let wanted = exchange.route.wanted;
         let is_first = exchange.route.attempts == 1;
@@ -93,8 +113,12 @@ impl<N: Net> Worker<N> {
                 // A request that cannot be sent again had better not meet the end of a connection, and
                 // none may meet what the backend said unasked.
                 let is_certain = may_repeat && rest == Rest::Had;
-                if !is_certain && !self.is_still_open(upstream) {
-                    continue;
+                if !is_certain {
+                    // The look goes through the buffer in which the body may lie.
+                    self.hold(key, std::mem::replace(&mut body, 0..0));
+                    if !self.is_still_open(upstream) {
+                        continue;
+                    }
                 }
                 if self.attach(key, upstream, body, Reuse::Reused) {
                     return GoesOn::Yes;
@@ -105,7 +129,10 @@ impl<N: Net> Worker<N> {
         } else if self.roster[backend].pool.is_full() {
             self.close_oldest_idle_of(backend);
         }
-        self.hold(key, body, Place::Backend);
+        self.hold(key, body);
+        if let Some(exchange) = self.waiting(key) {
+            exchange.route.place = Place::Backend;
+        }
         if let Some(client) = self.clients.get_mut(key) {
             client.deadline.at = until;
         }
@@ -124,36 +151,47 @@ impl<N: Net> Worker<N> {
     }
 
     /// Keeps the octets of a body while its request waits.
-    fn hold(&mut self, key: Key, body: Range<usize>, place: Place) {
+    fn hold(&mut self, key: Key, body: Range<usize>) {
         let held = self.shared.scratch.area[body].to_vec();
         if let Some(exchange) = self.waiting(key) {
             exchange.hold(&held);
-            exchange.route.place = place;
         }
     }
 
-    /// No backend has room: the request waits, behind those that came before it.
+    /// No backend has room: the request waits, behind those that came before it. One that was on its way
+    /// already came before all others, and has only what is left of its time.
     fn enqueue(&mut self, key: Key, body: Range<usize>) -> GoesOn {
-        if self.queue.len() >= self.shared.limits.queue_count_max {
+        let end = self.shared.now.instant + self.shared.timeouts.queue;
+        let is_full = self.queue.len() >= self.shared.limits.queue_count_max;
+        let Some(exchange) = self.waiting(key) else { return GoesOn::No };
+        let until = exchange.route.tries_until;
+        if is_full && until.is_none() {
             return self.give_up(key, Reason::QueueFull);
         }
-        self.hold(key, body, Place::Queue);
-        if let Some(client) = self.clients.get_mut(key) {
-            client.deadline.at = self.shared.now.instant + self.shared.timeouts.queue;
+        exchange.route.place = Place::Queue;
+        self.hold(key, body);
+        match until {
+            Some(_) => self.queue.push_front(key),
+            None => self.queue.push_back(key),
         }
-        self.queue.push_back(key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.deadline.at = until.map_or(end, |until| until.min(end));
+        }
         self.may_be_gone(key)
     }
 
     /// Gives requests that wait what room there is by now, in their order.
     pub(super) fn serve_queue(&mut self) {
         let mut place = 0;
-        while place < self.queue.len() && self.roster.has_room() {
-            let key = self.queue[place];
+        while let Some(key) = self.queue.get(place).copied() {
+            let is_free_to_choose =
+                self.waiting(key).is_some_and(|exchange| exchange.route.tried.is_empty());
             match self.choose(key) {
-                // It has tried those that have room.
+                // Then nobody has room for those behind it either.
+                Choice::Busy if is_free_to_choose => return,
+                // It has tried those that have.
                 Choice::Busy => place += 1,
-                Choice::Backend(backend) => {
+                Choice::Backend(backend) | Choice::Trial(backend) => {
                     self.queue.remove(place);
                     if self.place_on(key, backend, 0..0) == GoesOn::Yes {
                         self.queue_client(key);
@@ -175,7 +213,7 @@ impl<N: Net> Worker<N> {
     /// it was lost then, which says more.
     pub(super) fn move_on(&mut self, key: Key, reason: Reason) {
         let Some(exchange) = self.waiting(key) else { return };
-        let lapsed = forget_verdict(exchange);
+        let lapsed = take_evidence(exchange);
         exchange.route.tried.extend(exchange.route.backend.take());
         if exchange.route.resends == 0 {
             exchange.route.failure = Some(reason);
@@ -229,14 +267,10 @@ impl<N: Net> Worker<N> {
         match reuse {
             Reuse::Reused | Reuse::None => self.roster[id].pool.wait_first(client),
             Reuse::New => {
-                let verdict = self.waiting(client).map(|exchange| exchange.route.verdict);
-                if let Some(Verdict::Owed(sent)) = verdict {
+                let sent = self.waiting(client).and_then(|exchange| exchange.route.evidence.sent());
+                if let Some(sent) = sent {
                     let text = "it closed the connection before a request was sent";
-                    let reason = Reason::UpstreamReset;
-                    let stretch = self.stretch();
-                    let fault = Fault { sent, reason, text, stretch };
-                    self.roster.note_failure(id, &fault, self.shared.now.instant);
-                    self.watch_backend(id);
+                    self.note_failure(id, sent, Reason::UpstreamReset, text);
                 }
                 self.move_on(client, Reason::UpstreamReset);
             }
@@ -289,8 +323,6 @@ impl<N: Net> Worker<N> {
         exchange.route.place = Place::Nowhere;
         upstream.state = UpstreamState::Busy { client: key };
         upstream.served += 1;
-        // What it waited for until now was not the client.
-        exchange.pace = Pace::default();
         let ctx = self.shared.context();
         client.deadline.at = drive::patience_ends(client, upstream, &mut exchange, &ctx);
         client.state = ClientState::Relay { exchange, upstream: upstream_key };
@@ -372,19 +404,25 @@ impl<N: Net> Worker<N> {
 
     /// An exchange ends, or leaves its backend, without having shown whether that is well: if it was a
     /// trial, the next request is one.
-    pub(super) fn note_lapsed(&mut self, lapsed: Option<(BackendId, Outage)>) {
-        if let Some((id, sent)) = lapsed {
-            self.roster.trial_lapsed(id, sent);
+    pub(super) fn note_lapsed(&mut self, lapsed: Option<(BackendId, Evidence)>) {
+        match lapsed {
+            Some((id, Evidence::OwedByTrial(sent))) => self.roster.trial_lapsed(id, sent),
+            Some((_, Evidence::Owed(_) | Evidence::Given)) | None => {}
         }
+    }
+
+    /// A backend could not be reached, or has not answered what was sent in this outage, or time of health.
+    pub(super) fn note_failure(&mut self, id: BackendId, sent: Outage, reason: Reason, text: &str) {
+        let fault = Fault { sent, reason, text, stretch: self.stretch() };
+        self.roster.note_failure(id, &fault, self.shared.now.instant);
+        self.watch_backend(id);
     }
 }
 
-/// Takes back what an exchange was to show; gives the backend of which it was, and when it was sent.
-pub(super) fn forget_verdict(exchange: &mut Exchange) -> Option<(BackendId, Outage)> {
-    match std::mem::replace(&mut exchange.route.verdict, Verdict::Given) {
-        Verdict::Owed(sent) => exchange.route.backend.map(|id| (id, sent)),
-        Verdict::Given => None,
-    }
+/// Takes back what an exchange was to show; gives the backend of which it was.
+pub(super) fn take_evidence(exchange: &mut Exchange) -> Option<(BackendId, Evidence)> {
+    let evidence = std::mem::replace(&mut exchange.route.evidence, Evidence::Given);
+    exchange.route.backend.map(|id| (id, evidence)).filter(|_| evidence != Evidence::Given)
 }
 
 /// Whether a connection that was not asked anything has nothing to say. TLS may have had something to

@@ -5,7 +5,7 @@
 //!
 //! Next: `dispatch.rs` for a request that needs a connection, `settle.rs` for an exchange that is over.
 
-use super::dispatch::forget_verdict;
+use super::dispatch::take_evidence;
 use super::worker::{Phase, Worker};
 use crate::h1::reply::Reason;
 use crate::key::Key;
@@ -152,7 +152,10 @@ impl<N: Net> Worker<N> {
         let mut ctx = self.shared.context();
         let verdict = drive::drive(client, upstream, &mut exchange, &mut ctx);
         let is_answered = exchange.has_answered() || verdict == Verdict::Tunnel;
-        if is_answered && let Some((id, sent)) = forget_verdict(&mut exchange) {
+        if is_answered
+            && let Some((id, evidence)) = take_evidence(&mut exchange)
+            && let Some(sent) = evidence.sent()
+        {
             self.roster.note_success(id, sent, self.shared.now.instant);
         }
         match verdict {

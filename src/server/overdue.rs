@@ -43,10 +43,12 @@ impl<N: Net> Worker<N> {
                 }
             }
             ClientState::AwaitUpstream(exchange) => {
-                let reason = match exchange.route.place {
+                // Where the request had been sent, why it was lost then says more.
+                let lost = exchange.route.failure.filter(|_| exchange.route.resends > 0);
+                let reason = lost.unwrap_or(match exchange.route.place {
                     Place::Queue => Reason::QueueTimeout,
                     Place::Backend | Place::Nowhere => Reason::ConnectTimeout,
-                };
+                });
                 if self.give_up(key, reason) == GoesOn::Yes {
                     self.queue_client(key);
                 }

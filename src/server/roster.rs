@@ -22,7 +22,13 @@ use crate::h1::reply::Reason;
 #[derive(Debug)]
 pub struct Roster {
     backends: Vec<Backend>,
-    balancer: Balancer,
+    /// Turns among those that are in and have an address.
+    turns: Balancer,
+    /// Turns among the same for requests that come back from one of them, so that these cost nobody its
+    /// turn.
+    second_tries: Balancer,
+    /// Turns among all, for where nobody of those is left.
+    last_resort: Balancer,
     /// Those whose next request is a trial, in the order in which their time was over.
     trials: VecDeque<BackendId>,
     config: HealthConfig,
@@ -33,10 +39,21 @@ pub struct Roster {
 pub enum Choice {
     /// This one.
     Backend(BackendId),
+    /// This one, which was out: the request is its trial.
+    Trial(BackendId),
     /// Those that might are as busy as they may be: the request has to wait.
     Busy,
     /// Nobody who has not been tried already.
     Nobody,
+}
+
+/// What a request is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fitness {
+    /// To try whether a backend is back, because it will show that soon.
+    Trial,
+    /// Not for that: how long it takes is up to its client.
+    Ordinary,
 }
 
 impl Roster {
@@ -44,7 +61,12 @@ impl Roster {
     #[must_use]
     pub fn new(backends: Vec<(Backend, u32)>, config: HealthConfig) -> Self {
         let (backends, weights): (Vec<Backend>, Vec<u32>) = backends.into_iter().unzip();
-        Self { backends, balancer: Balancer::new(weights), trials: VecDeque::new(), config }
+        let turns = Balancer::new(weights);
+        let (second_tries, last_resort) = (turns.clone(), turns.clone());
+        let trials = VecDeque::new();
+        let mut roster = Self { backends, turns, second_tries, last_resort, trials, config };
+        roster.let_turns_begin_anew();
+        roster
     }
 
     /// How many there are.
@@ -76,28 +98,27 @@ impl Roster {
     }
 
     /// Who gets a request that these were asked already.
-    pub fn choose(&mut self, tried: &[BackendId]) -> Choice {
-        if let Some(id) = self.next_trial(tried) {
+    pub fn choose(&mut self, tried: &[BackendId], fitness: Fitness, now: Instant) -> Choice {
+        if fitness == Fitness::Trial
+            && let Some(id) = self.next_trial(tried, now)
+        {
+            return Choice::Trial(id);
+        }
+        let backends = &self.backends;
+        let is_new = |id: BackendId| !tried.contains(&id);
+        let is_free = |id: BackendId| is_new(id) && backends[id.0].pool.has_room();
+        let turns = if tried.is_empty() { &mut self.turns } else { &mut self.second_tries };
+        if let Some(id) = turns.next(is_free) {
             return Choice::Backend(id);
         }
-        let Self { backends, balancer, .. } = self;
-        let is_possible = |id: BackendId| backends[id.0].has_address() && !tried.contains(&id);
-        let is_in = |id: BackendId| is_possible(id) && backends[id.0].health.is_in();
-        let has_room = |id: BackendId| backends[id.0].pool.has_room();
-        if let Some(id) = balancer.next(|id| is_in(id) && has_room(id)) {
-            return Choice::Backend(id);
-        }
-        if (0..backends.len()).map(BackendId).any(is_in) {
+        if self.turns.members().any(is_new) {
             return Choice::Busy;
         }
-        if let Some(id) = balancer.next(|id| is_possible(id) && has_room(id)) {
+        let is_possible = |id: BackendId| is_new(id) && backends[id.0].has_address();
+        if let Some(id) = self.last_resort.next(|id| is_possible(id) && is_free(id)) {
             return Choice::Backend(id);
         }
-        if (0..backends.len()).map(BackendId).any(is_possible) {
-            Choice::Busy
-        } else {
-            Choice::Nobody
-        }
+        if self.last_resort.members().any(is_possible) { Choice::Busy } else { Choice::Nobody }
     }
 
     /// Whether there is a backend to try besides this one and those that were tried.
@@ -106,13 +127,13 @@ impl Roster {
         self.ids().any(|id| id != this && !tried.contains(&id) && self.backends[id.0].has_address())
     }
 
-    /// Whether anybody would take another request at once.
+    /// Whether a backend besides this one is in.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.backends.iter().any(|backend| backend.has_address() && backend.pool.has_room())
+    pub fn has_other_in(&self, this: BackendId) -> bool {
+        self.turns.members().any(|id| id != this)
     }
 
-    fn next_trial(&mut self, tried: &[BackendId]) -> Option<BackendId> {
+    fn next_trial(&mut self, tried: &[BackendId], now: Instant) -> Option<BackendId> {
         if self.trials.is_empty() {
             return None;
         }
@@ -123,7 +144,7 @@ impl Roster {
             backend.has_address() && backend.pool.has_room() && !tried.contains(id)
         })?;
         let id = self.trials.remove(place)?;
-        self.backends[id.0].health.begin_trial();
+        self.backends[id.0].health.begin_trial(now, &self.config.passive);
         log::debug!("backend {} is tried with a request", self.backends[id.0].label);
         Some(id)
     }
@@ -180,14 +201,23 @@ impl Roster {
         let had_address = backend.has_address();
         backend.note_addresses(outcome);
         if backend.has_address() != had_address {
-            self.balancer.begin_anew();
+            self.let_turns_begin_anew();
         }
     }
 
     fn changed(&mut self, change: Option<Change>) {
         if change.is_some() {
-            self.balancer.begin_anew();
+            self.let_turns_begin_anew();
         }
+    }
+
+    /// Somebody is in from now on, or no longer.
+    fn let_turns_begin_anew(&mut self) {
+        let Self { backends, turns, second_tries, .. } = self;
+        let is_in = |backend: &Backend| backend.has_address() && backend.health.is_in();
+        let all = backends.iter().enumerate();
+        turns.set_members(all.filter(|(_, one)| is_in(one)).map(|(id, _)| BackendId(id)));
+        second_tries.clone_from(turns);
     }
 }
 
@@ -243,8 +273,10 @@ mod tests {
 
     fn choices(roster: &mut Roster, count: usize) -> String {
         (0..count)
-            .map(|_| match roster.choose(&[]) {
-                Choice::Backend(id) => char::from(b'a' + u8::try_from(id.0).expect("few")),
+            .map(|_| match roster.choose(&[], Fitness::Trial, crate::clock::now().instant) {
+                Choice::Backend(id) | Choice::Trial(id) => {
+                    char::from(b'a' + u8::try_from(id.0).expect("few"))
+                }
                 Choice::Busy => '!',
                 Choice::Nobody => '-',
             })
@@ -262,7 +294,15 @@ mod tests {
         assert_eq!(choices(&mut roster, 6), "acacac");
         let due = now + Duration::from_secs(1);
         roster.came_due(BackendId(1), due);
-        assert_eq!(choices(&mut roster, 5), "bacac", "one request, outside of the turns");
+        assert_ne!(
+            roster.choose(&[], Fitness::Ordinary, crate::clock::now().instant),
+            Choice::Backend(BackendId(1))
+        );
+        assert_eq!(
+            roster.choose(&[], Fitness::Trial, crate::clock::now().instant),
+            Choice::Trial(BackendId(1))
+        );
+        assert_eq!(choices(&mut roster, 5), "cacac", "one request, outside of the turns");
         let sent = roster.backends[1].health.outage();
         roster.note_success(BackendId(1), sent, due);
         assert_eq!(choices(&mut roster, 6), "abcabc");
@@ -278,7 +318,14 @@ mod tests {
             }
         }
         assert_eq!(choices(&mut roster, 4), "abab");
-        assert_eq!(roster.choose(&[BackendId(0), BackendId(1)]), Choice::Nobody);
+        assert_eq!(
+            roster.choose(
+                &[BackendId(0), BackendId(1)],
+                Fitness::Trial,
+                crate::clock::now().instant
+            ),
+            Choice::Nobody
+        );
     }
 
     #[test]
@@ -288,19 +335,27 @@ mod tests {
         for _ in 0..3 {
             fails(&mut roster, 1, now);
         }
-        assert_eq!(roster.choose(&[BackendId(0)]), Choice::Backend(BackendId(1)));
+        assert_eq!(
+            roster.choose(&[BackendId(0)], Fitness::Trial, crate::clock::now().instant),
+            Choice::Backend(BackendId(1))
+        );
     }
 
     #[test]
     fn a_full_backend_is_passed_over_and_all_full_make_a_request_wait() {
         let mut roster = roster(2, Some(1));
         roster.backends[0].pool.opened();
-        assert!(roster.has_room());
         assert_eq!(choices(&mut roster, 3), "bbb");
         roster.backends[1].pool.opened();
-        assert!(!roster.has_room());
         assert_eq!(choices(&mut roster, 1), "!");
-        assert_eq!(roster.choose(&[BackendId(0), BackendId(1)]), Choice::Nobody);
+        assert_eq!(
+            roster.choose(
+                &[BackendId(0), BackendId(1)],
+                Fitness::Trial,
+                crate::clock::now().instant
+            ),
+            Choice::Nobody
+        );
     }
 
     #[test]

@@ -6,9 +6,8 @@
 //! Invariants: an exchange is logged exactly once; after an answer to a message that we could not
 //! frame the connection ends; what could look complete and is not ends with a reset.
 
-use super::dispatch::forget_verdict;
+use super::dispatch::take_evidence;
 use super::drives::{GoesOn, farewell};
-use super::roster::Fault;
 use super::worker::{Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;
@@ -123,25 +122,25 @@ impl<N: Net> Worker<N> {
             return GoesOn::Yes;
         }
         exchange.route.wanted = Freshness::New;
-        let lapsed = forget_verdict(exchange);
-        self.note_lapsed(lapsed);
         self.place_on(key, backend, 0..0)
     }
 
     /// The backend has not answered, or with something that is no answer. That a connection ended which
     /// had rested says nothing: it was only too old.
     pub(super) fn note_unanswered(&mut self, key: Key, reason: Reason) {
-        let stretch = self.stretch();
         let Some(exchange) = self.waiting(key) else { return };
         let was_too_old = exchange.route.reuse == Reuse::Reused
             && matches!(reason, Reason::UpstreamClosed | Reason::UpstreamReset);
-        if was_too_old {
+        // A client can have a head made too long by what it asks for, or withhold what it announces.
+        let may_be_the_clients =
+            reason == Reason::ResponseHeadTooLong || exchange.awaits_continue_in_vain();
+        if was_too_old || may_be_the_clients {
             return;
         }
-        if let Some((id, sent)) = forget_verdict(exchange) {
-            let fault = Fault { sent, reason, text: reason.sentence(), stretch };
-            self.roster.note_failure(id, &fault, self.shared.now.instant);
-            self.watch_backend(id);
+        if let Some((id, evidence)) = take_evidence(exchange)
+            && let Some(sent) = evidence.sent()
+        {
+            self.note_failure(id, sent, reason, reason.sentence());
         }
     }
 

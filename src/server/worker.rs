@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::backends::Backend;
-use super::dispatch::forget_verdict;
+use super::dispatch::take_evidence;
 use super::roster::Roster;
 use super::slots::{Queued, Slots};
 use super::timers::Timers;
@@ -311,7 +311,7 @@ impl<N: Net> Worker<N> {
 
     /// The turn is over: hands the access log on.
     pub fn end_turn(&mut self) {
-        let connections = self.clients.len() + self.upstreams.len();
+        let connections = self.clients.len() + self.upstreams.len() + self.alarms.len();
         if self.timers.len() > STALE_TIMERS_SHARE_MAX * connections + STALE_TIMERS_COUNT_MAX {
             self.forget_stale_timers();
         }
@@ -373,7 +373,7 @@ impl<N: Net> Worker<N> {
     }
 
     pub(super) fn recycle(&mut self, mut exchange: Box<Exchange>) {
-        let lapsed = forget_verdict(&mut exchange);
+        let lapsed = take_evidence(&mut exchange);
         self.note_lapsed(lapsed);
         if self.spare.len() < SPARE_EXCHANGES_COUNT_MAX {
             exchange.reset();

@@ -276,8 +276,10 @@ impl Verdict<'_> {
             matches!(plan.connect, ConnectPlan::Silent | ConnectPlan::Moody)
                 || matches!(plan.address, AddressPlan::Named { dead: 1.. })
         };
-        if self.world.script.backends.iter().filter(silent).count() >= SILENT_CONNECTS_COUNT {
-            words.push("connect_timeout");
+        let silent = self.world.script.backends.iter().filter(silent).count();
+        let waits = usize::from(self.world.script.conns_max.is_some());
+        if silent > 0 && silent + 2 * waits >= SILENT_CONNECTS_COUNT {
+            words.extend(["connect_timeout", "connect_refused", "connect_unreachable"]);
         }
         if self.hazards.unreachable {
             words.extend([
