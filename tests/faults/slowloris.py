@@ -21,8 +21,8 @@ CONNECTIONS, CONNECTIONS_SHORT = 5_000, 1_000
 TIMES = ["--head-timeout", "3s", "--idle-timeout", "5s", "--body-timeout", "10s"]
 
 # What each kind is to see: after how many seconds it is ended, with which status, and for which reason
-# in the access log. A silent one has no answer and no line. A body is judged after a grace of 10 s; it
-# begins with the first octet that roundel does not have together with the head, here a second later.
+# in the access log. A silent one has no answer and no line. A body is judged after a grace of 10 s, which
+# begins with its first octet.
 Fate = collections.namedtuple("Fate", "seconds status reason")
 FATES = {
     "trickling head": Fate(3, "408", "head_timeout"),
