@@ -2,7 +2,8 @@
 //!
 //! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
 //! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`], [`connects`],
-//! [`settle`], [`overdue`] and [`probes`] are its chapters, [`roster`] chooses between backends;
+//! [`upstreams`], [`settle`], [`overdue`] and [`probes`] are its chapters, [`roster`] chooses between
+//! backends;
 //! [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod backends;
@@ -18,6 +19,7 @@ pub mod roster;
 pub mod settle;
 pub mod slots;
 pub mod timers;
+pub mod upstreams;
 pub mod worker;
 
 use std::fmt;

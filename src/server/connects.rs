@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use super::dispatch::is_silent;
+use super::upstreams::is_silent;
 use super::worker::Worker;
 use crate::backend::BackendId;
 use crate::backend::health::Outage;

@@ -4,33 +4,26 @@
 //! and gets whichever connection is usable first: that may be one that another exchange gives back.
 //! Where no backend has room for another connection, requests wait in one queue, in order.
 //!
-//! Knows nothing of octets, and not how connections are made: that is in `connects.rs`. Invariant: a
-//! client in [`ClientState::AwaitUpstream`] is where its route says: in the pool of a backend, in the
-//! queue, or nowhere and in the run queue.
+//! Knows nothing of octets, and not how connections are made (`connects.rs`) and kept (`upstreams.rs`).
+//! Invariant: a client in [`ClientState::AwaitUpstream`] is where its route says: in the pool of a
+//! backend, in the queue, or nowhere and in the run queue.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use super::drives::{GoesOn, farewell};
+use super::drives::GoesOn;
 use super::roster::{Choice, Fault, Fitness};
-use super::worker::{Phase, Worker};
+use super::worker::Worker;
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
 use crate::backend::pool::Rest;
 use crate::h1::reply::Reason;
-use crate::key::{Key, Subject};
-use crate::net::latch::Readiness;
-use crate::net::link::{Link, Received};
-use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
+use crate::key::Key;
+use crate::net::Net;
 use crate::observe::access_log::Reuse;
 use crate::proxy::client::ClientState;
 use crate::proxy::drive;
-use crate::proxy::exchange::{BackendPromise, Evidence, Exchange, Freshness, Place};
-use crate::proxy::upstream::{Purpose, Upstream, UpstreamState};
-
-/// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
-/// much earlier, so that the two do not meet.
-const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+use crate::proxy::exchange::{Evidence, Exchange, Freshness, Place};
+use crate::proxy::upstream::UpstreamState;
 
 impl<N: Net> Worker<N> {
     /// Finds a backend for a request that has none. `body` is where in the scratch area octets of
@@ -225,45 +218,9 @@ impl<N: Net> Worker<N> {
         self.note_lapsed(lapsed);
     }
 
-    /// A connection is free: the oldest waiter gets it, or it rests in the pool.
-    pub(super) fn offer(&mut self, key: Key, reuse: Reuse, keep_alive: Option<Duration>) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        let id = upstream.backend;
-        let has_moved = !self.roster[id].is_at(upstream.address);
-        if has_moved && reuse == Reuse::Reused {
-            return self.close_upstream(key);
-        }
-        upstream.state = UpstreamState::Idle;
-        let clients = &self.clients;
-        let next = self.roster[id].pool.next_waiter_that(|waiter| {
-            let state = clients.get(waiter).map(|client| &client.state);
-            match state {
-                Some(ClientState::AwaitUpstream(exchange)) => {
-                    reuse == Reuse::New || exchange.route.wanted == Freshness::Any
-                }
-                _ => false,
-            }
-        });
-        if let Some(client) = next {
-            let is_open = reuse == Reuse::New || self.is_still_open(key);
-            if is_open && self.attach(client, key, 0..0, reuse) {
-                self.watch_client(client);
-                self.queue_client(client);
-            } else {
-                self.retry_elsewhere(client, id, reuse);
-            }
-            return;
-        }
-        let is_superfluous = self.shared.phase == Phase::Draining && self.queue.is_empty();
-        if has_moved || is_superfluous {
-            return self.close_upstream(key);
-        }
-        self.rest(key, keep_alive);
-    }
-
     /// The connection broke before anything could be sent on it. That a fresh one did is news of the
     /// backend, and the request goes on to another; one that had rested was only too old.
-    fn retry_elsewhere(&mut self, client: Key, id: BackendId, reuse: Reuse) {
+    pub(super) fn retry_elsewhere(&mut self, client: Key, id: BackendId, reuse: Reuse) {
         match reuse {
             Reuse::Reused | Reuse::None => self.roster[id].pool.wait_first(client),
             Reuse::New => {
@@ -278,28 +235,15 @@ impl<N: Net> Worker<N> {
         self.connect_for_waiters(id);
     }
 
-    fn rest(&mut self, key: Key, keep_alive: Option<Duration>) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
-        let announced = keep_alive.map(|keep| keep.saturating_sub(KEEP_ALIVE_MARGIN));
-        let rest =
-            announced.unwrap_or(self.shared.timeouts.pool_idle).min(self.shared.timeouts.pool_idle);
-        if rest.is_zero() {
-            return self.close_upstream(key);
-        }
-        upstream.deadline.at = self.shared.now.instant + rest;
-        self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));
-        let pool = &mut self.roster[upstream.backend].pool;
-        if let Some(oldest) = pool.put_idle(key, self.turn, self.shared.limits.pool_idle_count_max)
-        {
-            self.close_upstream(oldest);
-        }
-    }
-
     /// Sends a request over this connection. When nothing could be sent, the connection is gone and
     /// the exchange holds everything.
-    fn attach(&mut self, key: Key, upstream_key: Key, body: Range<usize>, reuse: Reuse) -> bool {
+    pub(super) fn attach(
+        &mut self,
+        key: Key,
+        upstream_key: Key,
+        body: Range<usize>,
+        reuse: Reuse,
+    ) -> bool {
         let (Some(client), Some(upstream)) =
             (self.clients.get_mut(key), self.upstreams.get_mut(upstream_key))
         else {
@@ -327,56 +271,6 @@ impl<N: Net> Worker<N> {
         client.deadline.at = drive::patience_ends(client, upstream, &mut exchange, &ctx);
         client.state = ClientState::Relay { exchange, upstream: upstream_key };
         true
-    }
-
-    /// An exchange is over: its connection serves the next, rests, or ends.
-    pub(super) fn release(&mut self, key: Key, promise: BackendPromise) {
-        match promise {
-            BackendPromise::Persist { keep_alive } => self.offer(key, Reuse::Reused, keep_alive),
-            BackendPromise::Close => self.close_upstream(key),
-        }
-    }
-
-    /// Ends a connection to a backend in good order.
-    pub(super) fn close_upstream(&mut self, key: Key) {
-        if let Some(mut upstream) = self.drop_upstream(key) {
-            log::trace!("upstream {key}: closed");
-            farewell(&mut upstream, &mut self.shared.scratch);
-        }
-    }
-
-    /// Takes a connection to a backend out of the table: the one way in which they leave it.
-    pub(super) fn drop_upstream(&mut self, key: Key) -> Option<Upstream<N::Sock>> {
-        let upstream = self.upstreams.remove(key)?;
-        if upstream.purpose() == Purpose::Requests {
-            self.roster[upstream.backend].pool.closed();
-        }
-        Some(upstream)
-    }
-
-    /// Looks once more whether a connection is open still and has nothing to say: it may have ended, or
-    /// the backend may have said something unasked, after the last events. If so, it is gone.
-    fn is_still_open(&mut self, key: Key) -> bool {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return false };
-        upstream.link.on_event(Readiness::READABLE);
-        if is_silent(&mut upstream.link, &mut self.shared.scratch) {
-            return true;
-        }
-        log::trace!("upstream {key}: ended while idle");
-        self.drop_upstream(key);
-        false
-    }
-
-    /// Makes room for a connection that is needed at the cost of one that is not.
-    pub(super) fn close_oldest_idle(&mut self) -> bool {
-        let oldest = self.roster.iter_mut().find_map(|backend| backend.pool.take_oldest_idle());
-        oldest.map(|key| self.close_upstream(key)).is_some()
-    }
-
-    fn close_oldest_idle_of(&mut self, id: BackendId) {
-        if let Some(key) = self.roster[id].pool.take_oldest_idle() {
-            self.close_upstream(key);
-        }
     }
 
     /// The exchange of a client that waits for a connection.
@@ -423,11 +317,4 @@ impl<N: Net> Worker<N> {
 pub(super) fn take_evidence(exchange: &mut Exchange) -> Option<(BackendId, Evidence)> {
     let evidence = std::mem::replace(&mut exchange.route.evidence, Evidence::Given);
     exchange.route.backend.map(|id| (id, evidence)).filter(|_| evidence != Evidence::Given)
-}
-
-/// Whether a connection that was not asked anything has nothing to say. TLS may have had something to
-/// say to itself.
-pub(super) fn is_silent<S: Sock>(link: &mut Link<S>, scratch: &mut Scratch) -> bool {
-    let Scratch { area, tls, .. } = scratch;
-    link.read(&mut area[HEADROOM_BYTES..], 1, tls) == Received::Blocked
 }

@@ -10,13 +10,13 @@ use super::worker::{Phase, Worker};
 use crate::h1::reply::Reason;
 use crate::key::Key;
 use crate::net::link::Received;
-use crate::net::{HEADROOM_BYTES, Net, Scratch, Sock};
+use crate::net::{HEADROOM_BYTES, Net, Scratch};
 use crate::proxy::client::{ClientState, HeadOutcome, Input, read_head};
 use crate::proxy::drive::{self, Verdict};
 use crate::proxy::exchange::{Onward, Place};
 use crate::proxy::relay_request::{Watched, watch_for_reset};
 use crate::proxy::tunnel::{self, TunnelVerdict};
-use crate::proxy::upstream::{Upstream, UpstreamState};
+use crate::proxy::upstream::UpstreamState;
 
 /// How many states a client may go through in a turn of the loop before others get their turn: one
 /// that pipelines requests which we answer ourselves could go on for long.
@@ -264,33 +264,4 @@ impl<N: Net> Worker<N> {
             Some(UpstreamState::Idle | UpstreamState::Busy { .. }) | None => {}
         }
     }
-
-    /// An idle upstream has something to say: that it ends, most often. TLS may only have had
-    /// something to say to itself, such as a ticket for the next connection.
-    pub(super) fn check_idle(&mut self, key: Key) {
-        let Some(upstream) = self.upstreams.get_mut(key) else {
-            return;
-        };
-        if !upstream.link.is_readable() {
-            return;
-        }
-        let Scratch { area, tls, .. } = &mut self.shared.scratch;
-        match upstream.link.read(&mut area[HEADROOM_BYTES..], 1, tls) {
-            Received::Blocked => return,
-            Received::Octets(_) => {
-                let label = &self.roster[upstream.backend].label;
-                log::warn!("backend {label} sent octets that nobody asked for: connection closed");
-            }
-            Received::Closed | Received::Broken(_) => {}
-        }
-        log::trace!("upstream {key}: ended while idle");
-        let id = upstream.backend;
-        self.roster[id].pool.remove_idle(key);
-        self.drop_upstream(key);
-    }
-}
-
-/// Closes a link in good order where nothing is open on it.
-pub(super) fn farewell<S: Sock>(upstream: &mut Upstream<S>, scratch: &mut Scratch) {
-    upstream.link.say_goodbye(&mut scratch.tls);
 }

@@ -7,7 +7,8 @@
 //! frame the connection ends; what could look complete and is not ends with a reset.
 
 use super::dispatch::take_evidence;
-use super::drives::{GoesOn, farewell};
+use super::drives::GoesOn;
+use super::upstreams::farewell;
 use super::worker::{Phase, Worker};
 use crate::h1::Version;
 use crate::h1::forward::AfterResponse;

@@ -8,7 +8,8 @@
 //!
 //! Knows nothing of mio, listeners and signals. The other chapters of this type are in `drives.rs`
 //! (what each connection does when it can), `dispatch.rs` (from a request to a connection),
-//! `connects.rs` (how connections to backends are made), `settle.rs` (what comes after an exchange),
+//! `connects.rs` and `upstreams.rs` (how connections to backends are made, and how they rest and end),
+//! `settle.rs` (what comes after an exchange),
 //! `overdue.rs` (what happens when a deadline is over), `probes.rs` (asking backends whether they are
 //! well) and `drain.rs`.
 //!

@@ -347,8 +347,12 @@ impl Verdict<'_> {
         let later = &self.client.plan.requests[self.place + 1..];
         self.client.plan.pipelined
             && later.iter().any(|request| {
-                request.answers.iter().any(|answer| breaks_off(effective_fault(request, answer)))
-                    || tunnel_breaks(request)
+                let may_break = |answer: &AnswerPlan| {
+                    let is_cut_short = answer.is_early() && answer.is_until_close();
+                    breaks_off(effective_fault(request, answer))
+                        || is_cut_short && request.body != BodyPlan::Nothing
+                };
+                request.answers.iter().any(may_break) || tunnel_breaks(request)
             })
     }
 
