@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::drives::GoesOn;
-use super::roster::{Choice, Fault, Fitness};
+use super::roster::{Choice, Fault};
 use super::worker::Worker;
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
@@ -46,11 +46,8 @@ impl<N: Net> Worker<N> {
         if exchange.route.tries_until.is_some_and(|until| until <= now) {
             return Choice::Nobody;
         }
-        // Who has all of a request can answer; who waits for the rest waits for the client.
-        let is_whole = exchange.request.is_complete();
-        let fitness = if is_whole { Fitness::Trial } else { Fitness::Ordinary };
         let tried = std::mem::take(&mut exchange.route.tried);
-        let choice = self.roster.choose(&tried, fitness, now);
+        let choice = self.roster.choose(&tried, now);
         let trial = match choice {
             Choice::Trial(id) => {
                 self.watch_backend(id);
@@ -119,7 +116,8 @@ impl<N: Net> Worker<N> {
                 // Nothing of the request went out, and the exchange holds all of it by now.
                 body = 0..0;
             }
-        } else if self.roster[backend].pool.is_full() {
+        } else {
+            // In exchange for the new one, or such requests would pile connections up.
             self.close_oldest_idle_of(backend);
         }
         self.hold(key, body);

@@ -47,15 +47,6 @@ pub enum Choice {
     Nobody,
 }
 
-/// What a request is good for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fitness {
-    /// To try whether a backend is back, because it will show that soon.
-    Trial,
-    /// Not for that: how long it takes is up to its client.
-    Ordinary,
-}
-
 impl Roster {
     /// These backends, each with its weight.
     #[must_use]
@@ -98,10 +89,8 @@ impl Roster {
     }
 
     /// Who gets a request that these were asked already.
-    pub fn choose(&mut self, tried: &[BackendId], fitness: Fitness, now: Instant) -> Choice {
-        if fitness == Fitness::Trial
-            && let Some(id) = self.next_trial(tried, now)
-        {
+    pub fn choose(&mut self, tried: &[BackendId], now: Instant) -> Choice {
+        if let Some(id) = self.next_trial(tried, now) {
             return Choice::Trial(id);
         }
         let backends = &self.backends;
@@ -273,7 +262,7 @@ mod tests {
 
     fn choices(roster: &mut Roster, count: usize) -> String {
         (0..count)
-            .map(|_| match roster.choose(&[], Fitness::Trial, crate::clock::now().instant) {
+            .map(|_| match roster.choose(&[], crate::clock::now().instant) {
                 Choice::Backend(id) | Choice::Trial(id) => {
                     char::from(b'a' + u8::try_from(id.0).expect("few"))
                 }
@@ -294,15 +283,8 @@ mod tests {
         assert_eq!(choices(&mut roster, 6), "acacac");
         let due = now + Duration::from_secs(1);
         roster.came_due(BackendId(1), due);
-        assert_ne!(
-            roster.choose(&[], Fitness::Ordinary, crate::clock::now().instant),
-            Choice::Backend(BackendId(1))
-        );
-        assert_eq!(
-            roster.choose(&[], Fitness::Trial, crate::clock::now().instant),
-            Choice::Trial(BackendId(1))
-        );
-        assert_eq!(choices(&mut roster, 5), "cacac", "one request, outside of the turns");
+        assert_eq!(roster.choose(&[], crate::clock::now().instant), Choice::Trial(BackendId(1)));
+        assert_eq!(choices(&mut roster, 5), "acaca", "one request, outside of the turns");
         let sent = roster.backends[1].health.outage();
         roster.note_success(BackendId(1), sent, due);
         assert_eq!(choices(&mut roster, 6), "abcabc");
@@ -319,11 +301,7 @@ mod tests {
         }
         assert_eq!(choices(&mut roster, 4), "abab");
         assert_eq!(
-            roster.choose(
-                &[BackendId(0), BackendId(1)],
-                Fitness::Trial,
-                crate::clock::now().instant
-            ),
+            roster.choose(&[BackendId(0), BackendId(1)], crate::clock::now().instant),
             Choice::Nobody
         );
     }
@@ -336,7 +314,7 @@ mod tests {
             fails(&mut roster, 1, now);
         }
         assert_eq!(
-            roster.choose(&[BackendId(0)], Fitness::Trial, crate::clock::now().instant),
+            roster.choose(&[BackendId(0)], crate::clock::now().instant),
             Choice::Backend(BackendId(1))
         );
     }
@@ -349,11 +327,7 @@ mod tests {
         roster.backends[1].pool.opened();
         assert_eq!(choices(&mut roster, 1), "!");
         assert_eq!(
-            roster.choose(
-                &[BackendId(0), BackendId(1)],
-                Fitness::Trial,
-                crate::clock::now().instant
-            ),
+            roster.choose(&[BackendId(0), BackendId(1)], crate::clock::now().instant),
             Choice::Nobody
         );
     }
