@@ -5,7 +5,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use support::*;
 
@@ -282,5 +285,20 @@ fn lingering_ends() {
         sent += 100;
         assert!(begin.elapsed() < PATIENCE, "after {sent} octets it still listens");
         std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A loop that has slept for longer than the timeout must not count that against who comes then.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "time is the subject")]
+fn a_client_that_comes_after_a_long_silence_has_its_time() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::over(&[&backend], &["--idle-timeout", "300ms"]);
+    assert_eq!(roundel.get("/").text(), "ok");
+    for _ in 0..3 {
+        thread::sleep(2 * MS_300);
+        let mut client = roundel.client();
+        client.expect_silence(MS_300 / 6);
+        assert_eq!(client.get("/").text(), "ok");
     }
 }

@@ -268,7 +268,7 @@ impl EventLoop {
                 continue;
             }
             match accept(&door.listener) {
-                Accepted::Client(sock, address) => self.worker.accept(sock, address),
+                Accepted::Client(sock, address) => self.worker.accept(sock, address, now),
                 Accepted::Nobody => door.somebody_waits = false,
                 Accepted::Again => {}
                 Accepted::Exhausted(error) => {

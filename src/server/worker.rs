@@ -149,8 +149,8 @@ impl<N: Net> Worker<N> {
         }
     }
 
-    /// A client has connected.
-    pub fn accept(&mut self, mut sock: N::Sock, address: SocketAddr) {
+    /// A client has connected. The time is told anew: the last turn may be long ago.
+    pub fn accept(&mut self, mut sock: N::Sock, address: SocketAddr, now: Now) {
         let Some(key) = self.clients.vacant_key() else {
             return;
         };
@@ -160,7 +160,7 @@ impl<N: Net> Worker<N> {
             return;
         }
         log::trace!("client {key} {address}: accepted");
-        let mut deadline = Deadline::new(self.shared.now.instant + self.shared.timeouts.idle);
+        let mut deadline = Deadline::new(now.instant + self.shared.timeouts.idle);
         self.timers.watch(&mut deadline, subject);
         self.clients.insert(Client::accepted(Link::plain(sock), address, deadline));
     }

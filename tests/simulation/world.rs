@@ -370,7 +370,7 @@ impl<'a> World<'a> {
             say(|| format!("client {} connects", client.number));
             client.arrive(&wire);
             let address = SocketAddr::from((client_address(client.number), 40_000));
-            self.worker.accept(SimSock::new(&wire), address);
+            self.worker.accept(SimSock::new(&wire), address, self.now());
             self.wires.push(wire);
         }
         any

@@ -370,7 +370,7 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };
     let mut worker = Worker::new(net, backends, settings, now);
     let sock = SimSock { wire: Rc::clone(&client), client: None, resets: false };
-    worker.accept(sock, SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711)));
+    worker.accept(sock, SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711)), now);
     let outcome = Outcome {
         to_client: Vec::new(),
         client_end: End::Open,
