@@ -98,6 +98,19 @@ impl<S> Upstream<S> {
     }
 
     /// The attempt that it is part of, while it is being made.
+    #[must_use]
+    pub fn attempt(&self) -> Option<Attempt> {
+        match self.state {
+            UpstreamState::AwaitConnect(attempt) | UpstreamState::AwaitHandshake(attempt) => {
+                Some(attempt)
+            }
+            UpstreamState::Idle | UpstreamState::Busy { .. } | UpstreamState::AwaitProbe { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The same, to be changed.
     pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
         match &mut self.state {
             UpstreamState::AwaitConnect(attempt) | UpstreamState::AwaitHandshake(attempt) => {

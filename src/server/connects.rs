@@ -67,13 +67,13 @@ impl<N: Net> Worker<N> {
     /// Connects to the address of this attempt or, where that fails at once, to one of those behind it.
     fn connect_in_turn(&mut self, id: BackendId, mut attempt: Attempt) -> Result<Key, Failed> {
         loop {
-            let failed = match self.connect(id, attempt) {
+            let connected = match self.connect(id, attempt) {
                 Err((Reason::OutOfDescriptors, _)) if self.close_oldest_idle() => {
                     self.connect(id, attempt)
                 }
                 result => result,
             };
-            match failed {
+            match connected {
                 Ok(key) => return Ok(key),
                 Err(failed) => {
                     attempt = next_address(attempt).ok_or(failed)?;
@@ -167,9 +167,9 @@ impl<N: Net> Worker<N> {
 
     /// Gives an attempt up, with all its connections: nobody is there any more who would want to know.
     fn abandon(&mut self, key: Key) {
-        let Some(mut upstream) = self.drop_upstream(key) else { return };
-        if let Some(attempt) = upstream.attempt_mut() {
-            self.give_up_rivals(*attempt);
+        let Some(upstream) = self.drop_upstream(key) else { return };
+        if let Some(attempt) = upstream.attempt() {
+            self.give_up_rivals(attempt);
         }
         self.roster[upstream.backend].pool.connect_ended();
     }
@@ -183,7 +183,7 @@ impl<N: Net> Worker<N> {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        let Some(attempt) = upstream.attempt_mut().copied() else { return };
+        let Some(attempt) = upstream.attempt() else { return };
         let backend = &mut self.roster[upstream.backend];
         log::trace!("upstream {key}: connected to {}", backend.label);
         if upstream.link.is_readable() && !is_silent(&mut upstream.link, &mut self.shared.scratch) {
@@ -208,22 +208,22 @@ impl<N: Net> Worker<N> {
     fn give_up_rivals(&mut self, winner: Attempt) {
         let mut elder = winner.elder;
         while let Some(key) = elder {
-            elder = self.drop_upstream(key).and_then(|mut up| up.attempt_mut()?.elder);
+            elder = self.drop_upstream(key).and_then(|up| up.attempt()?.elder);
         }
         let mut younger = winner.younger;
         while let Some(key) = younger {
-            younger = self.drop_upstream(key).and_then(|mut up| up.attempt_mut()?.younger);
+            younger = self.drop_upstream(key).and_then(|up| up.attempt()?.younger);
         }
     }
 
     /// A connect or handshake has failed. Nothing was sent: the next address or backend gets its try.
     pub(super) fn connect_failed(&mut self, key: Key, reason: Reason, text: &str) {
-        let Some(mut upstream) = self.drop_upstream(key) else {
+        let Some(upstream) = self.drop_upstream(key) else {
             return;
         };
         log::trace!("upstream {key}: {} ({text})", reason.word());
         let (id, address) = (upstream.backend, upstream.address);
-        let Some(attempt) = upstream.attempt_mut().copied() else { return };
+        let Some(attempt) = upstream.attempt() else { return };
         self.unlink(attempt);
         let is_last = attempt.elder.is_none() && attempt.younger.is_none();
         if let Some(next) = next_address(attempt)

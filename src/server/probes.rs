@@ -83,7 +83,7 @@ impl<N: Net> Worker<N> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
         let Some(probe) = &self.roster.config().probe else { return };
-        let Some(attempt) = upstream.attempt_mut().copied() else { return };
+        let Some(attempt) = upstream.attempt() else { return };
         upstream.state = UpstreamState::AwaitProbe { scan: HeadScan::default(), interim: 0 };
         upstream.deadline.at = attempt.until;
         self.timers.watch(&mut upstream.deadline, Subject::Upstream(key));

@@ -44,19 +44,7 @@ class Measured:
         self.unseen = [id for id in result.good_posts if id not in seen]
 
     def row(self, name):
-        result = self.result
-        return {
-            "proxy": name,
-            "requests/s": f"{result.per_second():.0f}",
-            "GETs": result.total("GET"),
-            "GETs failed": len(result.failed("GET")),
-            "POSTs": result.total("POST"),
-            "POSTs failed": len(result.failed("POST")),
-            "seen twice": len(self.twice),
-            "p50 ms": f"{result.p50_ms:.1f}",
-            "p99 ms": f"{result.p99_ms:.1f}",
-            "max ms": f"{result.max_ms:.0f}",
-        }
+        return self.result.row(name, **{"seen twice": len(self.twice)})
 
 
 def measure(world, start_proxy):

@@ -101,6 +101,21 @@ class Result:
     def per_second(self):
         return self.total() / self.seconds
 
+    def row(self, name, **own):
+        """What a comparison shows of any proxy; `own` is what only this scenario counts."""
+        return {
+            "proxy": name,
+            "requests/s": f"{self.per_second():.0f}",
+            "GETs": self.total("GET"),
+            "GETs failed": len(self.failed("GET")),
+            "POSTs": self.total("POST"),
+            "POSTs failed": len(self.failed("POST")),
+            **own,
+            "p50 ms": f"{self.p50_ms:.1f}",
+            "p99 ms": f"{self.p99_ms:.1f}",
+            "max ms": f"{self.max_ms:.0f}",
+        }
+
     def outcomes(self):
         """How often each thing went wrong, in words."""
         wrong = [f"{what} {count}" for what, count in sorted(self.counts.items()) if "good" not in what]
