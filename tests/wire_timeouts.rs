@@ -284,7 +284,7 @@ fn lingering_ends() {
     while client.try_send([b'x'; 100]).is_ok() {
         sent += 100;
         assert!(begin.elapsed() < PATIENCE, "after {sent} octets it still listens");
-        std::thread::park_timeout(Duration::from_millis(20));
+        thread::park_timeout(Duration::from_millis(20));
     }
 }
 

@@ -357,6 +357,7 @@ impl<'a> World<'a> {
 
     fn let_clients_arrive(&mut self) -> bool {
         let mut any = false;
+        let now = self.now();
         for client in &mut self.clients {
             if client.arrives_at().is_none_or(|at| at > self.elapsed) {
                 continue;
@@ -370,7 +371,7 @@ impl<'a> World<'a> {
             say(|| format!("client {} connects", client.number));
             client.arrive(&wire);
             let address = SocketAddr::from((client_address(client.number), 40_000));
-            self.worker.accept(SimSock::new(&wire), address, self.now());
+            self.worker.accept(SimSock::new(&wire), address, now);
             self.wires.push(wire);
         }
         any
