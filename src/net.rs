@@ -5,13 +5,14 @@
 //!
 //! The way in: [`listener`] opens the sockets that clients come to, [`tcp`] makes real sockets fit
 //! the traits, [`link`] adds to a socket what every connection needs (remembered readiness, octets
-//! that wait to be sent, TLS), [`resolve`] asks for names off the loop, [`sys`] talks to the kernel.
+//! that wait to be sent, TLS), [`splice`] moves octets past our memory, [`resolve`] asks for names off the loop, [`sys`] talks to the kernel.
 
 pub mod latch;
 pub mod link;
 pub mod listener;
 pub mod outbox;
 pub mod resolve;
+pub mod splice;
 pub mod sys;
 pub mod tcp;
 #[cfg(feature = "tls")]
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 
 use crate::config::limits::READ_BYTES_MAX;
 use crate::key::Token;
+use splice::{Pipe, Pipes};
 
 /// A connected stream socket that never blocks.
 pub trait Sock {
@@ -37,6 +39,19 @@ pub trait Sock {
     /// # Errors
     /// `WouldBlock` when nothing fits; otherwise the connection is broken.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize>;
+
+    /// Moves what is there, at most so many octets, into a pipe.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there, `Unsupported` where there is no such call; otherwise the
+    /// connection is broken.
+    fn read_into(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize>;
+
+    /// Moves what is in a pipe out of it, as far as it fits.
+    ///
+    /// # Errors
+    /// As [`Sock::write`].
+    fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize>;
 
     /// Ends our direction of the stream (FIN) after what was written.
     ///
@@ -85,6 +100,8 @@ pub struct Scratch {
     pub head: Vec<u8>,
     /// What TLS needs in between.
     pub tls: TlsScratch,
+    /// By which octets go that nobody needs to see.
+    pub pipes: Pipes,
 }
 
 /// Where ciphertext is before it is plain, and plaintext when it no longer is.
@@ -101,7 +118,7 @@ pub struct TlsScratch {
 const TLS_RECORDS_OVERHEAD_BYTES: usize = 16 * 1024;
 
 impl Default for Scratch {
-    /// The memory is the kernel's untouched zero page until it is used.
+    /// The memory is the kernel's untouched zero page until it is used. There are no pipes.
     fn default() -> Self {
         let room = |octets| vec![0; octets].into_boxed_slice();
         let write = HEADROOM_BYTES + READ_BYTES_MAX + TLS_RECORDS_OVERHEAD_BYTES;
@@ -109,6 +126,7 @@ impl Default for Scratch {
             area: room(HEADROOM_BYTES + READ_BYTES_MAX),
             head: Vec::with_capacity(2 * HEADROOM_BYTES),
             tls: TlsScratch { incoming: room(READ_BYTES_MAX), outgoing: room(write) },
+            pipes: Pipes::new(0),
         }
     }
 }

@@ -229,6 +229,18 @@ pub(super) const OPTIONS: &[Opt] = &[
             Ok(())
         },
     },
+    Opt {
+        long: "splice",
+        short: None,
+        value: Some("SIZE"),
+        help: "bodies of this size pass inside the kernel (Linux); off copies all",
+        default: |_| Limits::default().splice_bytes_min.map(show_size),
+        set: |draft, text| {
+            draft.limits.splice_bytes_min =
+                if text == "off" { None } else { Some(parse_size(text)?) };
+            Ok(())
+        },
+    },
     timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
         long: "access-log",

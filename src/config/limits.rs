@@ -108,6 +108,10 @@ pub const DRIVE_BYTES_MAX: usize = 1024 * 1024;
 /// How many reads one exchange may make in a turn of the loop before others get theirs.
 pub const DRIVE_READS_MAX: u32 = 16;
 
+/// How much a pipe is asked to hold through which octets go that nobody needs to see. The kernel may grant
+/// less.
+pub const PIPE_BYTES: usize = 1024 * 1024;
+
 /// The most connections accepted in one turn of the loop.
 pub const ACCEPT_COUNT_MAX: usize = 64;
 
@@ -138,6 +142,13 @@ pub struct Limits {
     pub body_bytes_per_second_min: u64,
     /// How much of a request body is kept for a second try. Beyond it there is none.
     pub replay_bytes_max: usize,
+    /// From how many octets on that are still to come a plain body is moved inside the kernel, past our
+    /// memory (`splice`), where both sides take and give a quarter of that at a time. `None` reads all.
+    pub splice_bytes_min: Option<u64>,
+    /// The most pipes for that, of two descriptors each. One is enough while all sides take what they are
+    /// sent; each that does not keeps one until it does. Where there is none left, octets are read. No
+    /// more than one for 64 descriptors that there are.
+    pub pipes_count_max: usize,
     /// How much is read and thrown away from a connection that we are closing.
     pub linger_bytes_max: usize,
     /// The most connections that wait in the pool of one backend; the oldest leaves.
@@ -165,6 +176,8 @@ impl Default for Limits {
             request_body_bytes_max: None,
             body_bytes_per_second_min: 100,
             replay_bytes_max: 64 * 1024,
+            splice_bytes_min: Some(256 * 1024),
+            pipes_count_max: 64,
             linger_bytes_max: 64 * 1024,
             pool_idle_count_max: 4096,
             backend_connections_count_max: None,

@@ -82,6 +82,25 @@ impl BodyState {
         }
     }
 
+    /// How many octets may pass unseen, when that is of use from so many on that are still to come: all
+    /// but the last, which go the ordinary way, so that a body ends in one place only.
+    #[must_use]
+    pub fn unwatched(&self, bytes_min: u64) -> Option<u64> {
+        match self {
+            Self::Length(left) if *left >= bytes_min.max(2) => Some(left - (bytes_min / 4).max(1)),
+            Self::UntilClose => Some(u64::MAX),
+            Self::Length(_) | Self::Complete | Self::Chunked(_) => None,
+        }
+    }
+
+    /// So many octets have passed unseen, no more than [`BodyState::unwatched`] gave.
+    pub fn pass(&mut self, octets: u64) {
+        if let Self::Length(left) = self {
+            debug_assert!(octets < *left, "the end of a body is always seen");
+            *left = left.saturating_sub(octets);
+        }
+    }
+
     /// The connection has ended in good order. Says whether the body is complete with that.
     pub fn end(&mut self) -> bool {
         if self.is_until_close() {

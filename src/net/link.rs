@@ -58,9 +58,9 @@ pub enum Handshake {
 /// A connection.
 #[derive(Debug)]
 pub struct Link<S> {
-    transport: Transport<S>,
-    latch: Latch,
-    out: Outbox,
+    pub(super) transport: Transport<S>,
+    pub(super) latch: Latch,
+    pub(super) out: Outbox,
 }
 
 impl<S: Sock> Link<S> {

@@ -1,8 +1,8 @@
-//! What only the C library offers: signals and the limit of descriptors. The one file with `unsafe`.
+//! What only the C library offers: signals, pipes and the limit of descriptors. The one file with `unsafe`.
 #![expect(unsafe_code, reason = "signal handlers and resource limits have no safe interface")]
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use mio::net::UnixStream;
@@ -119,6 +119,83 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
         let _ = socket;
         None
     }
+}
+
+/// The two ends of a pipe that never blocks.
+#[derive(Debug)]
+pub struct PipeEnds {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl PipeEnds {
+    /// Opens a pipe and asks that it holds so many octets; it may hold less.
+    ///
+    /// # Errors
+    /// When there are no descriptors, and where pipes are of no use to us.
+    pub fn open(bytes: usize) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            let mut ends: [RawFd; 2] = [-1; 2];
+            // SAFETY: the call writes two descriptors to an array of two that lives through it.
+            if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: both are open, and nobody else knows of them.
+            let (reader, writer) =
+                unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+            let size = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+            // SAFETY: only a number is passed. A refusal leaves the pipe as large as it was.
+            unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, size) };
+            Ok(Self { reader, writer })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = bytes;
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// Where octets come out.
+    #[must_use]
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Where octets go in.
+    #[must_use]
+    pub fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+}
+
+/// Moves octets from a socket to a pipe, or from a pipe to a socket, without copying them.
+///
+/// # Errors
+/// As for a read or a write; and where there is no such call, or not for these two
+/// ([`is_unsupported`]).
+pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes_max: usize) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+        let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+        let nowhere = std::ptr::null_mut();
+        // SAFETY: both are open for as long as they are borrowed; neither has an offset.
+        let octets = unsafe { libc::splice(from, nowhere, to, nowhere, bytes_max, flags) };
+        usize::try_from(octets).map_err(|_| io::Error::last_os_error())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, to, bytes_max);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Whether an error says that the system cannot do such a thing at all.
+#[must_use]
+pub fn is_unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM))
 }
 
 /// Raises the soft limit of open descriptors to the hard one and says what it is then. Every client

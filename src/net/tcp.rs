@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -11,7 +11,8 @@ use mio::{Interest, Registry};
 use socket2::SockRef;
 
 use super::latch::Readiness;
-use super::sys::unconfirmed_bytes;
+use super::splice::Pipe;
+use super::sys::{self, unconfirmed_bytes};
 use super::{Net, Sock};
 use crate::key::Token;
 
@@ -22,6 +23,14 @@ impl Sock for TcpStream {
 
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         Write::write(self, buf)
+    }
+
+    fn read_into(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
+        pipe.fill(|ends| sys::splice(self.as_fd(), ends.writer(), bytes_max))
+    }
+
+    fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.drain(|ends, octets| sys::splice(ends.reader(), self.as_fd(), octets))
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

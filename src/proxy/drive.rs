@@ -68,7 +68,7 @@ pub fn start<S: Sock>(
     body: Range<usize>,
     ctx: &mut Context<'_>,
 ) -> io::Result<()> {
-    let Scratch { area, head, tls } = &mut *ctx.scratch;
+    let Scratch { area, head, tls, .. } = &mut *ctx.scratch;
     head.clear();
     exchange.head.write_for(head, view);
     let held = match &mut exchange.kept {

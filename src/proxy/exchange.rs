@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
+use crate::config::Limits;
 use crate::config::limits::{READ_BYTES_MAX, READ_BYTES_MIN, READ_BYTES_START};
 use crate::h1::Version;
 use crate::h1::body::BodyState;
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// How much is read at once: follows how much the other side takes.
     pub read_bytes: usize,
+    /// How many octets came at once the last time.
+    pub burst: usize,
 }
 
 /// How fast a request body comes. A client need not be fast, but one that sends an octet now and then
@@ -323,6 +326,7 @@ impl Exchange {
             pace: Pace::default(),
             bytes_out: 0,
             read_bytes: READ_BYTES_START,
+            burst: 0,
         }
     }
 
@@ -404,8 +408,21 @@ impl Exchange {
         }
     }
 
+    /// How many octets may go on unseen now, of so many that may in principle: none as long as they
+    /// come in small pieces, which cost less when they are read.
+    pub(super) fn unseen(&self, octets: u64, limits: &Limits) -> Option<usize> {
+        let worth_it = limits.splice_bytes_min? / 4;
+        (self.burst as u64 >= worth_it).then(|| usize::try_from(octets).unwrap_or(usize::MAX))
+    }
+
+    /// Octets went on unseen.
+    pub(super) fn note_unseen(&mut self, octets: usize) {
+        self.burst = octets;
+    }
+
     /// Follows how much the other side takes.
     pub(super) fn adapt(&mut self, received: usize, sent: Sent) {
+        self.burst = received;
         match sent {
             Sent::Waiting => self.read_bytes = READ_BYTES_MIN,
             Sent::All if received >= self.read_bytes => {

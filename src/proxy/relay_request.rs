@@ -6,13 +6,14 @@
 use super::Context;
 use super::client::{Client, Input};
 use super::drive::{Budget, Failure, Flow, Verdict};
-use super::exchange::{Exchange, PaceRule, RequestState};
+use super::exchange::{Exchange, Kept, PaceRule, RequestState};
 use super::persist;
 use super::upstream::Upstream;
 use crate::config::limits::READ_BYTES_MIN;
 use crate::config::{Limits, Timeouts};
 use crate::h1::reply::Reason;
 use crate::net::link::Received;
+use crate::net::splice::{Spliced, splice};
 use crate::net::{HEADROOM_BYTES, Scratch, Sock};
 
 fn client_failed(reason: Reason) -> Flow {
@@ -35,6 +36,9 @@ pub(super) fn relay_request<S: Sock>(
     }
     if upstream.link.is_clogged() {
         return Flow::Still;
+    }
+    if let Some(flow) = pass_body(client, upstream, exchange, budget, ctx) {
+        return flow;
     }
     let end = match take_octets(client, exchange.read_bytes, ctx) {
         Ok(end) => end,
@@ -71,6 +75,46 @@ pub(super) fn relay_request<S: Sock>(
         Err(_) => persist::abandon(exchange, upstream),
     }
     Flow::Moved
+}
+
+/// Moves body octets on unseen, where that is possible and worth it. There is no second try then.
+fn pass_body<S: Sock>(
+    client: &mut Client<S>,
+    upstream: &mut Upstream<S>,
+    exchange: &mut Exchange,
+    budget: &mut Budget,
+    ctx: &mut Context<'_>,
+) -> Option<Flow> {
+    let body = match &exchange.request {
+        RequestState::Abandoned => return None,
+        RequestState::Relay(body) => body,
+    };
+    if !client.part.is_empty() || client.input == Input::Ended {
+        return None;
+    }
+    let octets = exchange.unseen(body.unwatched(ctx.limits.splice_bytes_min?)?, ctx.limits)?;
+    match splice(&mut client.link, &mut upstream.link, octets, &mut ctx.scratch.pipes) {
+        Spliced::Moved(octets, _) => {
+            if let RequestState::Relay(body) = &mut exchange.request {
+                body.pass(octets as u64);
+            }
+            budget.spend(octets);
+            exchange.bytes_in += octets as u64;
+            exchange.content_in += octets as u64;
+            exchange.pace.advance(octets, pace_rule(ctx.limits, ctx.timeouts), ctx.now.instant);
+            exchange.kept = Kept::Gone;
+            exchange.note_unseen(octets);
+            Some(Flow::Moved)
+        }
+        Spliced::Blocked => Some(Flow::Still),
+        Spliced::Closed => Some(client_failed(Reason::ClientClosed)),
+        Spliced::SourceBroke(_) => Some(client_failed(Reason::ClientReset)),
+        Spliced::SinkBroke => {
+            persist::abandon(exchange, upstream);
+            Some(Flow::Moved)
+        }
+        Spliced::Unsuitable => None,
+    }
 }
 
 /// Puts octets of the client behind the headroom: those that came with the head or behind an earlier

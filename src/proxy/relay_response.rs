@@ -21,6 +21,7 @@ use crate::h1::reply::Reason;
 use crate::h1::response::parse_response;
 use crate::h1::scan::HeadScan;
 use crate::net::link::{Broken, Received};
+use crate::net::splice::{Spliced, splice};
 use crate::net::{HEADROOM_BYTES, Scratch, Sock};
 
 fn upstream_failed(reason: Reason) -> Flow {
@@ -49,6 +50,9 @@ pub(super) fn relay_response<S: Sock>(
     if client.link.is_clogged() || !(has_unread_part || upstream.link.is_readable()) {
         return Flow::Still;
     }
+    if let Some(flow) = pass_body(client, upstream, exchange, budget, ctx) {
+        return flow;
+    }
     let Scratch { area, tls, .. } = &mut *ctx.scratch;
     let start = HEADROOM_BYTES;
     let kept = start + upstream.part.len();
@@ -71,6 +75,37 @@ pub(super) fn relay_response<S: Sock>(
             ctx.scratch.head.clear();
             relay_body(client, upstream, exchange, start..end, ctx)
         }
+    }
+}
+
+/// Moves body octets on unseen, where that is possible and worth it.
+fn pass_body<S: Sock>(
+    client: &mut Client<S>,
+    upstream: &mut Upstream<S>,
+    exchange: &mut Exchange,
+    budget: &mut Budget,
+    ctx: &mut Context<'_>,
+) -> Option<Flow> {
+    let body = match &exchange.response {
+        ResponseState::AwaitHead { .. } => return None,
+        ResponseState::RelayBody { body, .. } => body,
+    };
+    let octets = exchange.unseen(body.unwatched(ctx.limits.splice_bytes_min?)?, ctx.limits)?;
+    match splice(&mut upstream.link, &mut client.link, octets, &mut ctx.scratch.pipes) {
+        Spliced::Moved(octets, _) => {
+            if let ResponseState::RelayBody { body, .. } = &mut exchange.response {
+                body.pass(octets as u64);
+            }
+            budget.spend(octets);
+            exchange.bytes_out += octets as u64;
+            exchange.note_unseen(octets);
+            Some(Flow::Moved)
+        }
+        Spliced::Blocked => Some(Flow::Still),
+        Spliced::Closed => Some(closed(exchange)),
+        Spliced::SourceBroke(how) => Some(broken(exchange, how)),
+        Spliced::SinkBroke => Some(client_gone()),
+        Spliced::Unsuitable => None,
     }
 }
 
@@ -127,7 +162,7 @@ fn take_heads<S: Sock>(
             upstream.part.extend_from_slice(&ctx.scratch.area[start..end]);
             return Flow::Moved;
         };
-        let Scratch { area, head: written, tls } = &mut *ctx.scratch;
+        let Scratch { area, head: written, tls, .. } = &mut *ctx.scratch;
         let mut storage = field_storage();
         let head_octets = &area[start..start + length];
         let head = match parse_response(head_octets, &mut storage, exchange.facts.method) {
@@ -183,7 +218,7 @@ fn take_final<S: Sock>(
     if after == AfterResponse::Tunnel {
         // What the backend sent already in the new protocol goes with the head.
         exchange.bytes_out += octets.len() as u64;
-        let Scratch { area, head, tls } = &mut *ctx.scratch;
+        let Scratch { area, head, tls, .. } = &mut *ctx.scratch;
         let message = put_in_front(area, head, octets);
         if client.link.send(&area[message], tls).is_err() {
             return client_gone();
@@ -205,7 +240,7 @@ fn relay_body<S: Sock>(
     let ResponseState::RelayBody { body, after, promise } = &mut exchange.response else {
         return Flow::Moved;
     };
-    let Scratch { area, head, tls } = &mut *ctx.scratch;
+    let Scratch { area, head, tls, .. } = &mut *ctx.scratch;
     let mut tail = Vec::new();
     let Ok(walked) = body.walk(&mut area[octets.clone()], &mut tail, ctx.limits) else {
         if !head.is_empty() {

@@ -10,6 +10,7 @@ use super::exchange::Exchange;
 use super::upstream::Upstream;
 use crate::h1::reply::Reason;
 use crate::net::link::{Link, Received, Sent};
+use crate::net::splice::{Spliced, splice};
 use crate::net::{HEADROOM_BYTES, Scratch, Sock};
 
 /// How a drive of a tunnel ended.
@@ -215,9 +216,28 @@ fn step<S: Sock>(
     if sink.is_clogged() {
         return Step::Still;
     }
-    let Scratch { area, tls, .. } = &mut *ctx.scratch;
     if !source.is_readable() {
         return Step::Still;
+    }
+    let spliced = match exchange.unseen(u64::MAX, ctx.limits) {
+        Some(octets) => splice(source, sink, octets, &mut ctx.scratch.pipes),
+        None => Spliced::Unsuitable,
+    };
+    let Scratch { area, tls, .. } = &mut *ctx.scratch;
+    match spliced {
+        Spliced::Unsuitable => {}
+        Spliced::Moved(octets, _) => {
+            budget.spend(octets);
+            exchange.note_unseen(octets);
+            return Step::Moved(octets as u64);
+        }
+        Spliced::Blocked => return Step::Still,
+        Spliced::Closed => {
+            sink.end(tls);
+            return Step::Ended;
+        }
+        Spliced::SourceBroke(_) => return Step::SourceBroke,
+        Spliced::SinkBroke => return Step::SinkBroke,
     }
     match source.read(&mut area[HEADROOM_BYTES..], exchange.read_bytes, tls) {
         Received::Octets(n) => {

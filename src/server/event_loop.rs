@@ -37,6 +37,9 @@ const WAKER: Subject = Subject::Process(1);
 /// Descriptors that are not for clients and their upstreams: listeners, log, poll, names.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
+/// So many descriptors there must be for each pipe: they are for connections first.
+const DESCRIPTORS_PER_PIPE: u64 = 64;
+
 /// The most descriptors that are kept free for connections to backends. Most clients are idle, and an
 /// idle one needs none: half of all descriptors, as some proxies keep, would turn clients away for
 /// nothing.
@@ -99,9 +102,12 @@ impl EventLoop {
         listeners: Vec<TcpListener>,
         backends: Vec<(Backend, u32)>,
         questions: Questions<impl Lookup>,
-        settings: Settings,
+        mut settings: Settings,
         descriptors: u64,
     ) -> io::Result<Self> {
+        let pipes_count_max = usize::try_from(descriptors / DESCRIPTORS_PER_PIPE);
+        let limits = &mut settings.limits;
+        limits.pipes_count_max = limits.pipes_count_max.min(pipes_count_max.unwrap_or(0));
         let poll = Poll::new()?;
         let mut signals = Signals::take()?;
         let token = poll_token(Token::from(SIGNALS));

@@ -34,6 +34,7 @@ use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
 use crate::net::link::Link;
 use crate::net::resolve::Answer;
+use crate::net::splice::Pipes;
 use crate::net::{Net, Scratch};
 use crate::observe::access_log::AccessLog;
 use crate::proxy::Context;
@@ -133,7 +134,10 @@ impl<N: Net> Worker<N> {
             doubts: Vec::new(),
             timers: Timers::default(),
             shared: Shared {
-                scratch: Scratch::default(),
+                scratch: Scratch {
+                    pipes: Pipes::new(settings.limits.pipes_count_max),
+                    ..Scratch::default()
+                },
                 now,
                 timeouts: settings.timeouts,
                 limits: settings.limits,

@@ -83,6 +83,7 @@ pub(crate) fn script_of(seed: u64, tls: bool) -> Script {
             .collect(),
         drain_after: rng.percent(10).then(|| rng.below(6)),
         conns_max: None,
+        splice: None,
     };
     if seed % 5 == 0 {
         set_scene(&mut script, &mut rng);
@@ -90,6 +91,7 @@ pub(crate) fn script_of(seed: u64, tls: bool) -> Script {
     script.keep_the_peace();
     // Who sends into a tunnel before it is open must not be told to come again later.
     let is_hasty = script.requests().any(|request| request.tunnel.is_some());
+    script.splice = rng.percent(60).then(|| (2 << rng.below(8), rng.below(3)));
     script.conns_max = (rng.percent(15) && !is_hasty).then(|| rng.within(1, 3));
     script
 }

@@ -82,6 +82,8 @@ pub(crate) struct Script {
     pub(crate) drain_after: Option<usize>,
     /// The most connections to a backend at a time; then requests wait.
     pub(crate) conns_max: Option<usize>,
+    /// From how many octets on bodies go through a pipe, and how many pipes there may be.
+    pub(crate) splice: Option<(u64, usize)>,
 }
 
 #[derive(Clone, Debug)]
@@ -401,10 +403,14 @@ impl Script {
 /// For people: one line for each thing, and only what is not the plainest.
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, texture, capacity, noise, lazy, drain_after, conns_max, .. } = self;
+        let Self { seed, texture, capacity, noise, lazy, drain_after, conns_max, splice, .. } =
+            self;
         write!(f, "seed {seed}, {texture:?}, buffers of {capacity} octets at most")?;
         write!(f, "{}{}", said(*noise, "noise"), said(*lazy, "late events"))?;
         write!(f, "{}", asked("connections at most", conns_max.as_ref()))?;
+        if let Some((bytes_min, pipes)) = splice {
+            write!(f, ", {pipes} pipes for what is left of {bytes_min} octets")?;
+        }
         writeln!(f, "{}", asked("stops after", drain_after.as_ref()))?;
         for (number, backend) in self.backends.iter().enumerate() {
             let BackendPlan { weight, prefix, security, address, connect, idle } = backend;

@@ -100,6 +100,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     }
     offer(&|s| s.drain_after = None);
     offer(&|s| s.conns_max = None);
+    offer(&|s| s.splice = None);
     offer(&|s| s.noise = false);
     offer(&|s| s.lazy = false);
     offer(&|s| s.capacity = s.capacity.max(1_000_000));

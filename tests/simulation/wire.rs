@@ -22,14 +22,15 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     fmt,
-    io::{self, ErrorKind},
+    fs::File,
+    io::{self, ErrorKind, Read, Write},
     net::SocketAddr,
     rc::Rc,
 };
 
 use roundel::{
     key::Token,
-    net::{Net, Sock, latch::Readiness},
+    net::{Net, Sock, latch::Readiness, splice::Pipe, sys::PipeEnds},
 };
 
 use super::{rng::Rng, trace::say};
@@ -480,6 +481,13 @@ impl Wire {
     }
 
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let count = self.admit(octets.len())?;
+        self.put(&octets[..count]);
+        Ok(count)
+    }
+
+    /// How many of so many octets roundel may write now, as a write would say it.
+    fn admit(&mut self, wanted: usize) -> io::Result<usize> {
         self.meters.count_call();
         if self.is_interrupted() {
             return Err(ErrorKind::Interrupted.into());
@@ -493,19 +501,20 @@ impl Wire {
             say(|| format!("    writes to {}: {error:?}", self.peer));
             return Err(error.into());
         }
-        let count = octets.len().min(self.credit);
-        self.starved = count < octets.len();
+        let count = wanted.min(self.credit);
+        self.starved = count < wanted;
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.credit -= count;
-        self.sent.extend_from_slice(&octets[..count]);
-        self.meters.count_progress(count);
-        say(|| {
-            let what = excerpt(&octets[..count]);
-            format!("    writes {what} (of {}) to {}", octets.len(), self.peer)
-        });
         Ok(count)
+    }
+
+    /// roundel writes octets that were admitted.
+    fn put(&mut self, octets: &[u8]) {
+        self.credit -= octets.len();
+        self.sent.extend_from_slice(octets);
+        self.meters.count_progress(octets.len());
+        say(|| format!("    writes {} to {}", excerpt(octets), self.peer));
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -552,6 +561,20 @@ impl SimSock {
     }
 }
 
+/// What surely fits into a pipe, however small the kernel made it.
+const PIPED_BYTES_MAX: usize = 4096;
+
+fn put_into(ends: &PipeEnds, octets: &[u8]) -> io::Result<usize> {
+    File::from(ends.writer().try_clone_to_owned()?).write_all(octets)?;
+    Ok(octets.len())
+}
+
+fn take_from(ends: &PipeEnds, count: usize) -> io::Result<Vec<u8>> {
+    let mut octets = vec![0; count];
+    File::from(ends.reader().try_clone_to_owned()?).read_exact(&mut octets)?;
+    Ok(octets)
+}
+
 impl Sock for SimSock {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(buf)
@@ -559,6 +582,21 @@ impl Sock for SimSock {
 
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().write(buf)
+    }
+
+    fn read_into(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
+        let mut octets = vec![0; bytes_max.min(PIPED_BYTES_MAX)];
+        let count = self.0.borrow_mut().read(&mut octets)?;
+        pipe.fill(|ends| put_into(ends, &octets[..count]))
+    }
+
+    fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        pipe.drain(|ends, held| {
+            let count = wire.admit(held)?;
+            wire.put(&take_from(ends, count)?);
+            Ok(count)
+        })
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -133,6 +133,8 @@ impl<'a> World<'a> {
             limits: Limits {
                 body_bytes_per_second_min: 0,
                 backend_connections_count_max: script.conns_max,
+                splice_bytes_min: script.splice.map(|(bytes_min, _)| bytes_min),
+                pipes_count_max: script.splice.map_or(0, |(_, pipes)| pipes),
                 ..Limits::default()
             },
             health: HealthConfig::default(),

@@ -42,6 +42,10 @@ impl Roundel {
         if named == 0 {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        // To run the same tests with other options: `ROUNDEL_OPTIONS="--splice off" cargo test`.
+        if let Ok(options) = std::env::var("ROUNDEL_OPTIONS") {
+            command.args(options.split_whitespace());
+        }
         // Until it says something: only then its copies of our sockets are gone for certain.
         let _copies = copies_of_sockets();
         let mut child = spawn(command.args(args));

@@ -6,7 +6,8 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use roundel::config::backend_url::parse_backend;
 use roundel::config::{HealthConfig, Limits, Timeouts};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
+use roundel::net::splice::Pipe;
 use roundel::net::transport::Security;
 use roundel::net::{Net, Sock};
 use roundel::server::backends::Backend;
@@ -216,22 +218,27 @@ impl Sock for SimSock {
     }
 
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut wire = self.wire.borrow_mut();
-        assert_eq!(wire.our_end, End::Open, "written behind the end");
-        if wire.end == End::Reset && wire.coming.is_empty() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if wire.room == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let length = buf.len().min(wire.room);
-        wire.room -= length;
-        if let Some(client) = &self.client {
-            let mark = (wire.written.len(), client.borrow().written.len());
-            wire.marks.push(mark);
-        }
-        wire.written.extend_from_slice(&buf[..length]);
+        let length = self.admit(buf.len())?;
+        self.put(&buf[..length]);
         Ok(length)
+    }
+
+    fn read_into(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
+        let mut octets = vec![0; bytes_max.min(PIPED_BYTES_MAX)];
+        let length = Sock::read(self, &mut octets)?;
+        pipe.fill(|ends| {
+            File::from(ends.writer().try_clone_to_owned()?).write_all(&octets[..length])?;
+            Ok(length)
+        })
+    }
+
+    fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.drain(|ends, held| {
+            let mut octets = vec![0; self.admit(held)?];
+            File::from(ends.reader().try_clone_to_owned()?).read_exact(&mut octets)?;
+            self.put(&octets);
+            Ok(octets.len())
+        })
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -246,6 +253,34 @@ impl Sock for SimSock {
 
     fn reset_on_close(&mut self) {
         self.resets = true;
+    }
+}
+
+/// What surely fits into a pipe, however small the kernel made it.
+const PIPED_BYTES_MAX: usize = 4096;
+
+impl SimSock {
+    /// How many of so many octets the worker may write now.
+    fn admit(&mut self, wanted: usize) -> io::Result<usize> {
+        let wire = self.wire.borrow();
+        assert_eq!(wire.our_end, End::Open, "written behind the end");
+        if wire.end == End::Reset && wire.coming.is_empty() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if wire.room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(wanted.min(wire.room))
+    }
+
+    fn put(&mut self, octets: &[u8]) {
+        let mut wire = self.wire.borrow_mut();
+        wire.room -= octets.len();
+        if let Some(client) = &self.client {
+            let mark = (wire.written.len(), client.borrow().written.len());
+            wire.marks.push(mark);
+        }
+        wire.written.extend_from_slice(octets);
     }
 }
 
@@ -360,7 +395,8 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let backends = vec![(Backend::new(&config, Security::Plain), 1)];
     let settings = Settings {
         timeouts: Timeouts::default(),
-        limits: Limits::default(),
+        // Small enough for the bodies that are played.
+        limits: Limits { splice_bytes_min: Some(8), ..Limits::default() },
         health: HealthConfig::default(),
         trust: Vec::new(),
         seed: 1,
