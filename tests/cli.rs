@@ -32,6 +32,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--health", "/"),
     ("--health-interval", "5s"),
     ("--health-timeout", "2s"),
+    ("--splice", "1MiB"),
     ("--access-log", "-"),
     ("--log", "info"),
     ("--demo", ""),
