@@ -47,6 +47,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, C
         limits: Limits::default(),
         health: HealthDraft::default(),
         access_log: None,
+        admin: None,
         log_level: LevelFilter::Info,
         print: None,
     };
@@ -122,6 +123,7 @@ fn finish(draft: Draft) -> Result<Request, CliError> {
         limits: draft.limits,
         health: health(draft.health)?,
         access_log: draft.access_log,
+        admin: draft.admin,
         log_level: draft.log_level,
     })))
 }

@@ -32,6 +32,28 @@ impl Now {
     }
 }
 
+/// A clock between two turns of the loop, for who wants to know how long a turn itself takes. It costs a
+/// reading each time, so it runs only where somebody looks at the result.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Stopwatch {
+    /// It says nothing.
+    #[default]
+    Stopped,
+    /// It tells the time.
+    Running,
+}
+
+impl Stopwatch {
+    /// How long after `start` it is.
+    #[must_use]
+    pub fn since(self, start: Instant) -> Option<Duration> {
+        match self {
+            Self::Stopped => None,
+            Self::Running => Some(now().instant.saturating_duration_since(start)),
+        }
+    }
+}
+
 /// When something is over, and since when the timers know.
 ///
 /// Most deadlines only ever move later. So the timers keep an entry for the earliest that they were

@@ -70,6 +70,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where one line per exchange goes; `None` writes none.
     pub access_log: Option<LogDestination>,
+    /// Where operators can ask how things are; `None` nowhere.
+    pub admin: Option<SocketAddr>,
     /// How much is said on the standard error.
     pub log_level: LevelFilter,
 }

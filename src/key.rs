@@ -35,6 +35,8 @@ pub enum Subject {
     Backend(u32),
     /// A listening socket, by its place in the configuration.
     Listener(u32),
+    /// A connection that somebody opened to the desk for operators.
+    Visit(Key),
     /// Something of the process itself: the signal pipe, the waker.
     Process(u32),
 }
@@ -55,6 +57,7 @@ impl From<Subject> for Token {
             Subject::Listener(index) => (2, index, 0),
             Subject::Process(index) => (3, index, 0),
             Subject::Backend(index) => (4, index, 0),
+            Subject::Visit(key) => (5, key.index, key.generation),
         };
         debug_assert!(index <= INDEX_MAX, "a slot index has 29 bits");
         Self(u64::from(generation) << 32 | kind << 29 | u64::from(index))
@@ -71,6 +74,7 @@ impl From<Token> for Subject {
             1 => Self::Upstream(Key { index, generation }),
             2 => Self::Listener(index),
             4 => Self::Backend(index),
+            5 => Self::Visit(Key { index, generation }),
             _ => Self::Process(index),
         }
     }
@@ -89,6 +93,7 @@ mod tests {
             Subject::Upstream(key(7, 1)),
             Subject::Upstream(key(INDEX_MAX, 0)),
             Subject::Listener(3),
+            Subject::Visit(key(2, 9)),
             Subject::Process(0),
             Subject::Backend(INDEX_MAX),
         ] {

@@ -1,3 +1,13 @@
-//! What can be seen from outside: the access log.
+//! What can be seen from outside: the access log, and numbers that are counted for whoever asks.
+//!
+//! [`access_log`] writes one line for each exchange. [`metrics`] counts the same records, [`history`]
+//! keeps the last minutes of them. [`snapshot`] is everything that there is to be said at a moment;
+//! [`exposition`] says it for Prometheus. Nothing here knows connections: the server hands records in,
+//! and fills snapshots.
 
 pub mod access_log;
+pub mod exposition;
+pub mod histogram;
+pub mod history;
+pub mod metrics;
+pub mod snapshot;

@@ -6,6 +6,7 @@
 //! backends;
 //! [`event_loop`] gives it events, clients, time and names from the real world.
 
+pub mod admin;
 pub mod backends;
 pub mod connects;
 pub mod demo;
@@ -15,6 +16,7 @@ pub mod drives;
 pub mod event_loop;
 pub mod overdue;
 pub mod probes;
+pub mod record;
 pub mod roster;
 pub mod settle;
 pub mod slots;
@@ -95,11 +97,15 @@ pub fn run(config: &Config) -> Result<(), RunError> {
         trust: config.trust.clone(),
         seed: random_number(),
         access_log,
+        counts: config.admin.is_some(),
     };
     let questions = Questions { names: backends::names(&configs), lookup: SystemLookup };
     let event_loop = EventLoop::new(listeners, backends, questions, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
+    if let Some(address) = config.admin {
+        open_desk(&mut event_loop, address)?;
+    }
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
     announce(&event_loop, &configs);
     event_loop.turn_until_stopped().map_err(|e| RunError::Failed(format!("the poll failed: {e}")))
@@ -111,6 +117,19 @@ fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
     for address in event_loop.addresses() {
         log::info!("listening on http://{address}");
     }
+    if let Some(address) = event_loop.desk_address() {
+        log::info!("admin on http://{address}");
+    }
+}
+
+fn open_desk(event_loop: &mut EventLoop, address: SocketAddr) -> Result<(), RunError> {
+    if !address.ip().is_loopback() {
+        log::warn!("--admin {address}: everybody who reaches this address can see how things are");
+    }
+    let listener = open(address)?;
+    event_loop
+        .open_desk(listener)
+        .map_err(|e| RunError::Failed(format!("cannot watch the admin address: {e}")))
 }
 
 /// Opens a listening socket, or says why not and what to do about it.

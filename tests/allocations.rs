@@ -87,6 +87,7 @@ fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
             trust: Vec::new(),
             seed: 1,
             access_log: None,
+            counts: false,
         };
         let nobody = Questions { names: Vec::new(), lookup: SystemLookup };
         let configured = configured.collect();

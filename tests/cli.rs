@@ -34,6 +34,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--health-timeout", "2s"),
     ("--splice", "1MiB"),
     ("--access-log", "-"),
+    ("--admin", "127.0.0.1:0"),
     ("--log", "info"),
     ("--demo", ""),
     ("--help", ""),

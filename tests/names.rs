@@ -89,6 +89,7 @@ fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
             trust: Vec::new(),
             seed: 1,
             access_log: None,
+            counts: false,
         };
         let backends = vec![(Configured::new(&configs[0], Security::Plain), 1)];
         let questions = Questions { names: backends::names(&configs), lookup: told };

@@ -23,6 +23,8 @@ pub struct Health {
     outage: Outage,
     /// Since when it is out, whoever took it out.
     out_since: Option<Instant>,
+    /// Since when it is in again, whoever took it out.
+    back_since: Option<Instant>,
     /// How long the last outage was at most, and when it ended.
     last: Option<(Duration, Instant)>,
 }
@@ -76,6 +78,7 @@ impl Default for Health {
             active: Active::Up { failed: 0 },
             outage: Outage::default(),
             out_since: None,
+            back_since: None,
             last: None,
         }
     }
@@ -86,6 +89,23 @@ impl Health {
     #[must_use]
     pub fn is_in(&self) -> bool {
         self.out_since.is_none()
+    }
+
+    /// What it is, in a word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.active, self.passive) {
+            (Active::Down { .. }, _) => "down",
+            (Active::Up { .. }, Passive::In { .. }) => "up",
+            (Active::Up { .. }, Passive::Out { .. }) => "out",
+            (Active::Up { .. }, Passive::AwaitTrial { .. } | Passive::OnTrial { .. }) => "on trial",
+        }
+    }
+
+    /// Since when it is in or out; `None` for one that was always in.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        self.out_since.or(self.back_since)
     }
 
     /// To be kept with a request that goes to it, and given back with what came of it.
@@ -260,6 +280,7 @@ impl Health {
             Active::Down { .. } => None,
             Active::Up { .. } => {
                 let since = self.out_since.take()?;
+                self.back_since = Some(now);
                 Some(Change::Back { after: now.saturating_duration_since(since) })
             }
         }

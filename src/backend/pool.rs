@@ -109,6 +109,24 @@ impl Pool {
         self.idle.len()
     }
 
+    /// How many connections there are, whatever they do.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.open
+    }
+
+    /// How many connects are on their way.
+    #[must_use]
+    pub fn connecting_count(&self) -> usize {
+        self.connecting
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiters_count(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// A request waits from now on.
     pub fn wait(&mut self, client: Key) {
         self.waiters.push_back(client);

@@ -33,6 +33,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) health: HealthDraft,
     pub(super) access_log: Option<LogDestination>,
+    pub(super) admin: Option<SocketAddr>,
     pub(super) log_level: LevelFilter,
     pub(super) print: Option<String>,
 }
@@ -258,6 +259,14 @@ pub(super) const OPTIONS: &[Opt] = &[
             });
             Ok(())
         },
+    },
+    Opt {
+        long: "admin",
+        short: None,
+        value: Some("ADDR"),
+        help: "tell operators how things are: /healthz, /ready, /metrics",
+        default: |_| Some("off".into()),
+        set: |draft, text| parse_listen(text).map(|address| draft.admin = Some(address)),
     },
     Opt {
         long: "log",

@@ -26,6 +26,17 @@ pub enum Target<'a> {
     Asterisk,
 }
 
+impl<'a> Target<'a> {
+    /// Path and query, as they came; `*` for the server as a whole.
+    #[must_use]
+    pub fn path_and_query(&self) -> &'a [u8] {
+        match self {
+            Self::Origin(path_and_query) | Self::Absolute { path_and_query, .. } => path_and_query,
+            Self::Asterisk => b"*",
+        }
+    }
+}
+
 /// The target is none of the forms, or has octets that the grammar does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadTarget;

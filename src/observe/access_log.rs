@@ -59,8 +59,8 @@ pub struct Record<'a> {
     pub bytes_out: u64,
     /// How long it took.
     pub duration: Duration,
-    /// Who answered last.
-    pub backend: Option<&'a str>,
+    /// Who answered last: its number and its label.
+    pub backend: Option<(usize, &'a str)>,
     /// How many tries were made.
     pub attempts: u32,
     /// Over which kind of connection.
@@ -104,7 +104,7 @@ pub fn push_line(out: &mut Vec<u8>, record: &Record<'_>) {
         push_decimal(out, number);
     }
     out.push(b' ');
-    out.extend_from_slice(record.backend.unwrap_or("-").as_bytes());
+    out.extend_from_slice(record.backend.map_or("-", |(_, label)| label).as_bytes());
     out.push(b' ');
     push_decimal(out, u64::from(record.attempts));
     out.push(b' ');
@@ -241,7 +241,7 @@ mod tests {
             bytes_in: 0,
             bytes_out: 12,
             duration: Duration::from_micros(3999),
-            backend: Some("127.0.0.1:3001"),
+            backend: Some((0, "127.0.0.1:3001")),
             attempts: 1,
             reuse: Reuse::Reused,
             reason: None,

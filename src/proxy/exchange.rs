@@ -52,6 +52,10 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// How much is read at once: follows how much the other side takes.
     pub read_bytes: usize,
+    /// How much of the time was our own doing so far, where that is measured: from the event that brought
+    /// the request to its first octet on the way, and from the one that brought the end of the response
+    /// to its last.
+    pub own: Option<Duration>,
     /// How many octets came at once the last time.
     pub burst: usize,
 }
@@ -326,6 +330,7 @@ impl Exchange {
             pace: Pace::default(),
             bytes_out: 0,
             read_bytes: READ_BYTES_START,
+            own: None,
             burst: 0,
         }
     }
@@ -413,6 +418,13 @@ impl Exchange {
     pub(super) fn unseen(&self, octets: u64, limits: &Limits) -> Option<usize> {
         let worth_it = limits.splice_bytes_min? / 4;
         (self.burst as u64 >= worth_it).then(|| usize::try_from(octets).unwrap_or(usize::MAX))
+    }
+
+    /// So much more time was our own doing, if that is known.
+    pub fn note_own(&mut self, time: Option<Duration>) {
+        if let Some(time) = time {
+            self.own = Some(self.own.unwrap_or_default() + time);
+        }
     }
 
     /// Octets went on unseen.

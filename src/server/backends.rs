@@ -93,6 +93,16 @@ impl Backend {
         !self.addresses.is_empty()
     }
 
+    /// How it is, in a word or two.
+    #[must_use]
+    pub fn condition(&self) -> &'static str {
+        match self.name {
+            NameCondition::None | NameCondition::Resolved => self.health.word(),
+            NameCondition::Awaited => "name not resolved yet",
+            NameCondition::Unresolvable => "name cannot be resolved",
+        }
+    }
+
     /// Whether it is (still) at this address.
     #[must_use]
     pub fn is_at(&self, address: SocketAddr) -> bool {

@@ -214,6 +214,7 @@ impl<N: Net> Worker<N> {
         exchange.route.place = Place::Nowhere;
         self.queue_client(key);
         self.note_lapsed(lapsed);
+        self.count_retry(reason);
     }
 
     /// The connection broke before anything could be sent on it. That a fresh one did is news of the
@@ -261,6 +262,7 @@ impl<N: Net> Worker<N> {
             return false;
         }
         log::trace!("client {key}: request goes over upstream {upstream_key} ({reuse:?})");
+        exchange.note_own(self.shared.stopwatch.since(self.shared.now.instant));
         exchange.route.reuse = reuse;
         exchange.route.place = Place::Nowhere;
         upstream.state = UpstreamState::Busy { client: key };
@@ -305,6 +307,7 @@ impl<N: Net> Worker<N> {
 
     /// A backend could not be reached, or has not answered what was sent in this outage, or time of health.
     pub(super) fn note_failure(&mut self, id: BackendId, sent: Outage, reason: Reason, text: &str) {
+        self.count_error(id, reason);
         let fault = Fault { sent, reason, text, stretch: self.stretch() };
         self.roster.note_failure(id, &fault, self.shared.now.instant);
         self.watch_backend(id);

@@ -97,7 +97,7 @@ impl<N: Net> Worker<N> {
                 GoesOn::No
             }
             HeadOutcome::Aborted(reason) => {
-                self.log_refusal(key, None, 0, reason);
+                self.write_down_refusal(key, None, 0, reason);
                 self.remove_client(key);
                 GoesOn::No
             }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Waker};
 
+use super::admin::{Answer, DOOR, Desk, Page, plain};
 use super::backends::Backend;
 use super::start_time;
 use super::worker::{Settings, Worker};
@@ -24,12 +25,17 @@ use crate::net::listener::{Accepted, accept};
 use crate::net::resolve::{Lookup, Questions, Resolver};
 use crate::net::sys::{Signal, Signals};
 use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
+use crate::observe::exposition::{CONTENT_TYPE, exposition};
+use crate::observe::snapshot::{Readiness, Snapshot};
 
 /// How many events one turn takes.
 const EVENTS_COUNT_MAX: usize = 1024;
 
 /// What the signal pipe is called in the poll.
 const SIGNALS: Subject = Subject::Process(0);
+
+/// What the desk says when there is nothing good to say.
+const UNAVAILABLE: &str = "503 Service Unavailable";
 
 /// What the waker is called in the poll.
 const WAKER: Subject = Subject::Process(1);
@@ -85,11 +91,14 @@ pub struct EventLoop {
     resolver: Option<Resolver>,
     names_count: usize,
     worker: Worker<OsNet>,
+    desk: Option<Desk>,
+    started_unix_ms: u64,
     timeouts: Timeouts,
     clients_count_max: usize,
     gate: Gate,
     stage: Stage,
     lost_lines: u64,
+    lost_lines_total: u64,
     complaint_due: Instant,
 }
 
@@ -141,11 +150,14 @@ impl EventLoop {
             signals,
             resolver,
             names_count,
+            desk: None,
+            started_unix_ms: now.unix_ms,
             timeouts,
             clients_count_max,
             gate: Gate::Open,
             stage: Stage::Serving,
             lost_lines: 0,
+            lost_lines_total: 0,
             complaint_due: now.instant,
         })
     }
@@ -169,6 +181,21 @@ impl EventLoop {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect()
+    }
+
+    /// Opens the desk for operators.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it in the poll.
+    pub fn open_desk(&mut self, listener: TcpListener) -> io::Result<()> {
+        self.desk = Some(Desk::new(listener, self.poll.registry().try_clone()?)?);
+        Ok(())
+    }
+
+    /// The address at which operators are awaited.
+    #[must_use]
+    pub fn desk_address(&self) -> Option<SocketAddr> {
+        self.desk.as_ref().and_then(|desk| desk.listener().local_addr().ok())
     }
 
     /// Turns until it was told to stop and everything is over.
@@ -197,7 +224,8 @@ impl EventLoop {
 
     /// How long the poll may wait: not at all while there is something to do.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        if self.worker.has_work() || self.may_accept(now) {
+        let desk_has_work = self.desk.as_ref().is_some_and(Desk::has_work);
+        if self.worker.has_work() || self.may_accept(now) || desk_has_work {
             return Some(Duration::ZERO);
         }
         let paused = match self.gate {
@@ -208,7 +236,8 @@ impl EventLoop {
             Stage::Serving | Stage::Over => None,
             Stage::Draining { until } => Some(until),
         };
-        let next = [self.worker.next_deadline(), paused, cut].into_iter().flatten().min()?;
+        let visit = self.desk.as_ref().and_then(Desk::next_deadline);
+        let next = [self.worker.next_deadline(), paused, cut, visit].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
     }
 
@@ -227,6 +256,12 @@ impl EventLoop {
                 subject if subject == WAKER => {
                     for answer in self.resolver.iter().flat_map(Resolver::news) {
                         self.worker.on_answer(answer);
+                    }
+                }
+                subject if subject == DOOR => self.desk.iter_mut().for_each(Desk::on_knock),
+                Subject::Visit(key) => {
+                    if let Some(desk) = &mut self.desk {
+                        desk.on_event(key, event_readiness(event));
                     }
                 }
                 Subject::Client(_)
@@ -248,7 +283,67 @@ impl EventLoop {
             self.worker.take_doubts().into_iter().for_each(|id| resolver.doubt(id.0));
         }
         self.worker.end_turn();
+        self.attend_desk(now);
         self.complain_of_lost_lines(now);
+    }
+
+    /// Tells one operator at most how things are.
+    fn attend_desk(&mut self, now: Now) {
+        let Some((key, page)) =
+            self.desk.as_mut().and_then(|desk| desk.turn(now.instant, now.unix_ms))
+        else {
+            return;
+        };
+        let answer = self.page(page, now);
+        if let Some(desk) = &mut self.desk {
+            desk.answer(key, &answer, now.unix_ms);
+        }
+    }
+
+    fn page(&mut self, page: Page, now: Now) -> Answer {
+        let readiness = self.readiness();
+        match page {
+            Page::Health => plain("200 OK", "ok\n"),
+            Page::Ready => match readiness {
+                Readiness::Ready => plain("200 OK", "ready\n"),
+                Readiness::Draining => plain(UNAVAILABLE, "stopping\n"),
+                Readiness::NoBackend => plain(UNAVAILABLE, "no backend is in\n"),
+            },
+            Page::Metrics => match self.snapshot(now, exposition) {
+                Some(body) => Answer { status: "200 OK", content_type: CONTENT_TYPE, body },
+                None => plain(UNAVAILABLE, "nothing is counted\n"),
+            },
+        }
+    }
+
+    /// Whether requests should be sent here.
+    fn readiness(&self) -> Readiness {
+        match self.stage {
+            Stage::Draining { .. } | Stage::Over => Readiness::Draining,
+            Stage::Serving if self.worker.backend_states().any(|backend| backend.is_in) => {
+                Readiness::Ready
+            }
+            Stage::Serving => Readiness::NoBackend,
+        }
+    }
+
+    /// Shows how things are; `None` where nothing is counted.
+    fn snapshot<T>(&mut self, now: Now, show: impl FnOnce(&Snapshot<'_>) -> T) -> Option<T> {
+        let readiness = self.readiness();
+        self.worker.advance_history(now.instant);
+        let backends: Vec<_> = self.worker.backend_states().collect();
+        Some(show(&Snapshot {
+            unix_ms: now.unix_ms,
+            started_unix_ms: self.started_unix_ms,
+            readiness,
+            metrics: self.worker.metrics()?,
+            backends: &backends,
+            clients: self.worker.client_counts(),
+            queued: self.worker.queued_count(),
+            lost_lines: self.lost_lines_total,
+            settings: &[],
+            reload: None,
+        }))
     }
 
     /// Whether somebody may be waiting who can be let in.
@@ -323,7 +418,9 @@ impl EventLoop {
     }
 
     fn complain_of_lost_lines(&mut self, now: Now) {
-        self.lost_lines += self.worker.take_lost_lines();
+        let lost = self.worker.take_lost_lines();
+        self.lost_lines += lost;
+        self.lost_lines_total += lost;
         if self.lost_lines > 0 && now.instant >= self.complaint_due {
             self.complaint_due = now.instant + COMPLAINT_INTERVAL;
             let lost = std::mem::take(&mut self.lost_lines);

@@ -16,7 +16,7 @@ use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
 use crate::h1::request::Method;
 use crate::key::Key;
 use crate::net::{Net, Sock};
-use crate::observe::access_log::{Record, Reuse};
+use crate::observe::access_log::Reuse;
 use crate::proxy::client::{ClientState, HeadProgress};
 use crate::proxy::drive::{Ending, Failure};
 use crate::proxy::exchange::{Exchange, Freshness, ResponseState, Wish};
@@ -33,11 +33,13 @@ impl<N: Net> Worker<N> {
         ending: Ending,
     ) -> GoesOn {
         log::trace!("client {key}: {} complete", exchange.status.unwrap_or(0));
+        let mut exchange = exchange;
+        exchange.note_own(self.shared.stopwatch.since(self.shared.now.instant));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             never_look_whole(&exchange, upstream);
         }
         self.release(upstream, ending.upstream);
-        self.log_exchange(key, &exchange, None);
+        self.write_down(key, &exchange, None);
         if self.shared.phase == Phase::Draining {
             self.finished_count += 1;
         }
@@ -78,8 +80,10 @@ impl<N: Net> Worker<N> {
                 }
             }
             Failure::Upstream(reason) if exchange.has_answered() => {
+                let backend = exchange.route.backend;
                 client.state = ClientState::AwaitUpstream(exchange);
                 self.warn_of_backend(key, reason);
+                backend.into_iter().for_each(|id| self.count_error(id, reason));
                 self.abort(key, reason);
                 GoesOn::No
             }
@@ -123,6 +127,7 @@ impl<N: Net> Worker<N> {
             return GoesOn::Yes;
         }
         exchange.route.wanted = Freshness::New;
+        self.count_retry(reason);
         self.place_on(key, backend, 0..0)
     }
 
@@ -194,7 +199,7 @@ impl<N: Net> Worker<N> {
         exchange.status = Some(reason.status());
         let sent = client.link.send(out, &mut self.shared.scratch.tls);
         log::trace!("client {key}: answered {} {}", reason.status(), reason.word());
-        self.log_exchange(key, &exchange, Some(reason));
+        self.write_down(key, &exchange, Some(reason));
         let wish = wish_to_end(&exchange);
         self.recycle(exchange);
         if sent.is_err() {
@@ -216,7 +221,7 @@ impl<N: Net> Worker<N> {
             write_reply(out, reason, ReplyStyle { body, after: AfterReply::Close, unix_ms }) as u64;
         log::trace!("client {key}: refused, {} {}", reason.status(), reason.word());
         let sent = client.link.send(out, &mut self.shared.scratch.tls);
-        self.log_refusal(key, Some(reason.status()), bytes_out, reason);
+        self.write_down_refusal(key, Some(reason.status()), bytes_out, reason);
         if sent.is_err() {
             self.remove_client(key);
             return GoesOn::No;
@@ -252,7 +257,7 @@ impl<N: Net> Worker<N> {
             if ends_by_close(&exchange) {
                 client.link.reset_on_close();
             }
-            self.log_exchange(key, &exchange, Some(reason));
+            self.write_down(key, &exchange, Some(reason));
             self.recycle(exchange);
         }
         self.remove_client(key);
@@ -283,7 +288,7 @@ impl<N: Net> Worker<N> {
         } else if self.shared.phase == Phase::Draining {
             self.finished_count += 1;
         }
-        self.log_exchange(key, &exchange, reason);
+        self.write_down(key, &exchange, reason);
         self.recycle(exchange);
         self.remove_client(key);
     }
@@ -352,62 +357,6 @@ impl<N: Net> Worker<N> {
             log::trace!("client {key}: gone");
         }
         self.clients.shrink();
-    }
-
-    fn log_exchange(&mut self, key: Key, exchange: &Exchange, reason: Option<Reason>) {
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let Some(log) = &mut self.access_log else {
-            return;
-        };
-        let backend = exchange.route.backend.or(exchange.route.tried.last().copied());
-        log.add(&Record {
-            unix_ms: self.shared.now.unix_ms,
-            client: client.address,
-            method: exchange.head.method(),
-            target: exchange.head.target(),
-            status: exchange.status,
-            bytes_in: exchange.bytes_in,
-            bytes_out: exchange.bytes_out,
-            duration: self.shared.now.instant.saturating_duration_since(exchange.started),
-            backend: backend.map(|id| self.roster[id].label.as_str()),
-            attempts: exchange.route.attempts,
-            reuse: exchange.route.reuse,
-            reason,
-            request_id: exchange.head.request_id(),
-        });
-    }
-
-    /// Logs what never became an exchange.
-    pub(super) fn log_refusal(
-        &mut self,
-        key: Key,
-        status: Option<u16>,
-        bytes_out: u64,
-        reason: Reason,
-    ) {
-        let Some(client) = self.clients.get(key) else {
-            return;
-        };
-        let Some(log) = &mut self.access_log else {
-            return;
-        };
-        log.add(&Record {
-            unix_ms: self.shared.now.unix_ms,
-            client: client.address,
-            method: b"",
-            target: b"",
-            status,
-            bytes_in: 0,
-            bytes_out,
-            duration: std::time::Duration::ZERO,
-            backend: None,
-            attempts: 0,
-            reuse: Reuse::None,
-            reason: Some(reason),
-            request_id: b"",
-        });
     }
 }
 

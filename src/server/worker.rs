@@ -28,7 +28,7 @@ use super::timers::Timers;
 use crate::backend::BackendId;
 use crate::backend::budget::RetryBudget;
 use crate::backend::pool::{Pool, Turn};
-use crate::clock::{Deadline, Now};
+use crate::clock::{Deadline, Now, Stopwatch};
 use crate::config::{Cidr, HealthConfig, Limits, Timeouts};
 use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
@@ -37,6 +37,7 @@ use crate::net::resolve::Answer;
 use crate::net::splice::Pipes;
 use crate::net::{Net, Scratch};
 use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::Metrics;
 use crate::proxy::Context;
 use crate::proxy::client::Client;
 use crate::proxy::exchange::Exchange;
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     pub(super) trust: Vec<Cidr>,
     pub(super) ids: RequestIds,
     pub(super) phase: Phase,
+    pub(super) stopwatch: Stopwatch,
 }
 
 impl Shared {
@@ -106,6 +108,7 @@ pub struct Worker<N: Net> {
     pub(super) timers: Timers,
     pub(super) shared: Shared,
     pub(super) access_log: Option<AccessLog>,
+    pub(super) metrics: Option<Metrics>,
     #[expect(clippy::vec_box, reason = "the boxes are what is saved: a client holds one")]
     pub(super) spare: Vec<Box<Exchange>>,
     /// Exchanges that ended well since the drain began.
@@ -119,6 +122,7 @@ impl<N: Net> Worker<N> {
     /// A worker without connections.
     #[must_use]
     pub fn new(net: N, backends: Vec<(Backend, u32)>, settings: Settings, now: Now) -> Self {
+        let metrics = settings.counts.then(|| Metrics::new(backends.len(), now.instant));
         let mut roster = Roster::new(backends, settings.health);
         for backend in roster.iter_mut() {
             backend.pool = Pool::new(settings.limits.backend_connections_count_max);
@@ -144,8 +148,10 @@ impl<N: Net> Worker<N> {
                 trust: settings.trust,
                 ids: RequestIds::new(settings.seed),
                 phase: Phase::Serving,
+                stopwatch: if settings.counts { Stopwatch::Running } else { Stopwatch::Stopped },
             },
             access_log: settings.access_log,
+            metrics,
             spare: Vec::new(),
             finished_count: 0,
             turn: Turn::default(),
@@ -193,7 +199,10 @@ impl<N: Net> Worker<N> {
                     UpstreamState::Idle => self.check_idle(key),
                 }
             }
-            Subject::Backend(_) | Subject::Listener(_) | Subject::Process(_) => {}
+            Subject::Backend(_)
+            | Subject::Listener(_)
+            | Subject::Visit(_)
+            | Subject::Process(_) => {}
         }
     }
 
@@ -208,7 +217,13 @@ impl<N: Net> Worker<N> {
                     self.drive_client(key);
                 }
                 Some(Subject::Upstream(key)) => self.drive_upstream(key),
-                Some(Subject::Backend(_) | Subject::Listener(_) | Subject::Process(_)) | None => {}
+                Some(
+                    Subject::Backend(_)
+                    | Subject::Listener(_)
+                    | Subject::Visit(_)
+                    | Subject::Process(_),
+                )
+                | None => {}
             }
         }
         self.serve_queue();
@@ -253,7 +268,7 @@ impl<N: Net> Worker<N> {
                         self.backend_came_up(id);
                     }
                 }
-                Subject::Listener(_) | Subject::Process(_) => {}
+                Subject::Listener(_) | Subject::Visit(_) | Subject::Process(_) => {}
             }
         }
         self.serve_queue();
@@ -333,7 +348,7 @@ impl<N: Net> Worker<N> {
                 Subject::Client(key) => clients.get(key).map(|client| client.deadline.queued),
                 Subject::Upstream(key) => upstreams.get(key).map(|up| up.deadline.queued),
                 Subject::Backend(index) => alarms.get(index as usize).map(|alarm| alarm.queued),
-                Subject::Listener(_) | Subject::Process(_) => None,
+                Subject::Listener(_) | Subject::Visit(_) | Subject::Process(_) => None,
             };
             queued == Some(Some(at))
         });
@@ -388,7 +403,7 @@ impl<N: Net> Worker<N> {
 }
 
 /// What a worker is told at the start.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct Settings {
     /// How long anything may take.
     pub timeouts: Timeouts,
@@ -402,4 +417,6 @@ pub struct Settings {
     pub seed: u64,
     /// Where a line per exchange goes.
     pub access_log: Option<AccessLog>,
+    /// Whether exchanges are counted and timed for whoever asks.
+    pub counts: bool,
 }

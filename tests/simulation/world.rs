@@ -141,6 +141,7 @@ impl<'a> World<'a> {
             trust: Vec::new(),
             seed: script.seed,
             access_log: None,
+            counts: false,
         };
         let worker = Worker::new(SimNet(Rc::clone(&fabric)), backends, settings, start);
         let mut world = Self {

@@ -401,6 +401,7 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
         trust: Vec::new(),
         seed: 1,
         access_log: None,
+        counts: false,
     };
     let client = Wire::new(&script.client, None);
     let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };

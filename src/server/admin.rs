@@ -1,0 +1,372 @@
+//! The desk for operators: a small server of its own on the same loop, which says how things are.
+//!
+//! It reads one request of a connection, says which page is wanted, sends what it is given, and closes.
+//! Knows nothing of proxying and of what the pages say. Invariants: visits are few and short, each with a
+//! deadline and a bounded head; in one turn of the loop one page is answered, so that nobody who asks much
+//! can slow the traffic.
+//!
+//! Next: `server::event_loop` makes the pages, from [`crate::observe`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry};
+
+use super::slots::Slots;
+use crate::config::Limits;
+use crate::h1::fields::field_storage;
+use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
+use crate::h1::request::{Method, parse_request};
+use crate::h1::scan::HeadScan;
+use crate::h1::text::push_http_date;
+use crate::key::{Key, Subject, Token};
+use crate::net::latch::Readiness;
+use crate::net::link::{Link, Received};
+use crate::net::listener::{Accepted, accept};
+use crate::net::tcp::{INTEREST, poll_token};
+use crate::net::{Scratch, TlsScratch};
+
+/// What the listening socket is called in the poll.
+pub const DOOR: Subject = Subject::Process(2);
+
+/// The most visits at a time; those beyond wait in the kernel.
+const VISITS_COUNT_MAX: usize = 32;
+
+/// How long a visit may take.
+const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest request head.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// What can be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// Whether the process runs: always.
+    Health,
+    /// Whether requests should be sent here.
+    Ready,
+    /// Numbers for Prometheus.
+    Metrics,
+}
+
+/// What is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// The status line behind the version.
+    pub status: &'static str,
+    /// The type of the body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Visit {
+    link: Link<TcpStream>,
+    part: Vec<u8>,
+    scan: HeadScan,
+    stage: Stage,
+    /// The last moment.
+    until: Instant,
+}
+
+/// How far a visit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Its request is awaited.
+    Asking,
+    /// It waits for its page.
+    Waiting { page: Page, body: ReplyBody },
+    /// The answer is on its way.
+    Leaving,
+    /// The answer has gone; what it still sends is read until it closes.
+    Lingering,
+}
+
+/// All visits.
+#[derive(Debug)]
+pub struct Desk {
+    listener: TcpListener,
+    registry: Registry,
+    somebody_waits: bool,
+    visits: Slots<Visit>,
+    /// Those to whom something happened.
+    touched: VecDeque<Key>,
+    /// Those that wait for a page, oldest first.
+    waiting: VecDeque<Key>,
+    limits: Limits,
+    tls: TlsScratch,
+    area: Box<[u8]>,
+}
+
+impl Desk {
+    /// Opens the desk.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it in the poll.
+    pub fn new(mut listener: TcpListener, registry: Registry) -> io::Result<Self> {
+        registry.register(&mut listener, poll_token(Token::from(DOOR)), Interest::READABLE)?;
+        let Scratch { tls, .. } = Scratch::default();
+        Ok(Self {
+            listener,
+            registry,
+            somebody_waits: true,
+            visits: Slots::default(),
+            touched: VecDeque::new(),
+            waiting: VecDeque::new(),
+            limits: Limits { request_head_bytes_max: HEAD_BYTES_MAX, ..Limits::default() },
+            tls,
+            area: vec![0; HEAD_BYTES_MAX].into_boxed_slice(),
+        })
+    }
+
+    /// The listening socket.
+    #[must_use]
+    pub fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// Somebody may be at the door.
+    pub fn on_knock(&mut self) {
+        self.somebody_waits = true;
+    }
+
+    /// Something became ready.
+    pub fn on_event(&mut self, key: Key, readiness: Readiness) {
+        if let Some(visit) = self.visits.get_mut(key) {
+            visit.link.on_event(readiness);
+            self.touched.push_back(key);
+        }
+    }
+
+    /// Whether there is something to do without waiting for an event.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.waiting.is_empty()
+            || !self.touched.is_empty()
+            || (self.somebody_waits && self.visits.len() < VISITS_COUNT_MAX)
+    }
+
+    /// When the next visit is over.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.visits
+            .keys()
+            .into_iter()
+            .filter_map(|key| self.visits.get(key))
+            .map(|visit| visit.until)
+            .min()
+    }
+
+    /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
+    /// page next, if anybody does.
+    pub fn turn(&mut self, now: Instant, unix_ms: u64) -> Option<(Key, Page)> {
+        self.let_in(now);
+        while let Some(key) = self.touched.pop_front() {
+            if !self.attend(key, unix_ms) {
+                self.visits.remove(key);
+            }
+        }
+        let is_over = |visit: &Visit| visit.until <= now;
+        let over: Vec<Key> = self
+            .visits
+            .keys()
+            .into_iter()
+            .filter(|key| self.visits.get(*key).is_some_and(is_over))
+            .collect();
+        for key in over {
+            self.visits.remove(key);
+        }
+        while let Some(key) = self.waiting.pop_front() {
+            if let Some(Stage::Waiting { page, .. }) = self.visits.get(key).map(|visit| visit.stage)
+            {
+                return Some((key, page));
+            }
+        }
+        None
+    }
+
+    fn let_in(&mut self, now: Instant) {
+        while self.somebody_waits && self.visits.len() < VISITS_COUNT_MAX {
+            match accept(&self.listener) {
+                Accepted::Client(mut sock, _) => {
+                    let Some(key) = self.visits.vacant_key() else { return };
+                    let token = poll_token(Token::from(Subject::Visit(key)));
+                    if self.registry.register(&mut sock, token, INTEREST).is_err() {
+                        return;
+                    }
+                    self.visits.insert(Visit {
+                        link: Link::plain(sock),
+                        part: Vec::new(),
+                        scan: HeadScan::default(),
+                        stage: Stage::Asking,
+                        until: now + VISIT_TIMEOUT,
+                    });
+                }
+                // Out of descriptors: the traffic's own accepting says so, and an event will tell.
+                Accepted::Nobody | Accepted::Exhausted(_) => self.somebody_waits = false,
+                Accepted::Again => {}
+            }
+        }
+    }
+
+    /// Does for a visit what can be done now; says whether it goes on.
+    fn attend(&mut self, key: Key, unix_ms: u64) -> bool {
+        let Some(visit) = self.visits.get_mut(key) else { return true };
+        if visit.link.flush().is_err() {
+            return false;
+        }
+        if visit.stage == Stage::Leaving && !visit.link.is_clogged() {
+            visit.link.end(&mut self.tls);
+            visit.stage = Stage::Lingering;
+        }
+        loop {
+            match visit.link.read(&mut self.area, HEAD_BYTES_MAX, &mut self.tls) {
+                Received::Octets(n) if visit.stage == Stage::Asking => {
+                    visit.part.extend_from_slice(&self.area[..n]);
+                }
+                // Nobody wants it; its deadline ends it.
+                Received::Octets(_) => {}
+                Received::Blocked => break,
+                // Who asks and ends its direction still wants the answer.
+                Received::Closed => {
+                    return matches!(visit.stage, Stage::Waiting { .. } | Stage::Leaving);
+                }
+                Received::Broken(_) => return false,
+            }
+            match visit.hear(&self.limits) {
+                Heard::Nothing => {}
+                Heard::Page => self.waiting.push_back(key),
+                Heard::Nonsense(reply) => {
+                    visit.stage = Stage::Leaving;
+                    let octets = reply.octets(unix_ms);
+                    if visit.link.send(&octets, &mut self.tls).is_err() {
+                        return false;
+                    }
+                    self.touched.push_back(key);
+                }
+            }
+        }
+        true
+    }
+
+    /// Says what was asked for.
+    pub fn answer(&mut self, key: Key, answer: &Answer, unix_ms: u64) {
+        let Some(visit) = self.visits.get_mut(key) else { return };
+        let Stage::Waiting { body, .. } = visit.stage else { return };
+        visit.stage = Stage::Leaving;
+        let octets = answer.octets(body, unix_ms);
+        if visit.link.send(&octets, &mut self.tls).is_err() {
+            self.visits.remove(key);
+        } else {
+            self.touched.push_back(key);
+        }
+    }
+}
+
+/// What a visitor has said.
+enum Heard {
+    /// Not enough yet, or nothing new.
+    Nothing,
+    /// What it wants.
+    Page,
+    /// Something else.
+    Nonsense(Reply),
+}
+
+/// What we answer without a page.
+enum Reply {
+    /// It is no request.
+    Refusal(Reason),
+    /// It is one that is not served here.
+    Other(Answer, ReplyBody),
+}
+
+impl Visit {
+    fn hear(&mut self, limits: &Limits) -> Heard {
+        if self.stage != Stage::Asking {
+            return Heard::Nothing;
+        }
+        let length = match self.scan.advance(&self.part) {
+            Err(_) => return Heard::Nonsense(Reply::Refusal(Reason::BadField)),
+            Ok(Some(length)) if length <= HEAD_BYTES_MAX => length,
+            Ok(None) if self.part.len() <= HEAD_BYTES_MAX => return Heard::Nothing,
+            Ok(_) => return Heard::Nonsense(Reply::Refusal(Reason::HeadTooLong)),
+        };
+        let mut storage = field_storage();
+        let head = match parse_request(&self.part[..length], &mut storage, limits) {
+            Ok(head) => head,
+            Err(reason) => return Heard::Nonsense(Reply::Refusal(reason)),
+        };
+        let body = match head.method {
+            Method::Head => ReplyBody::Omitted,
+            Method::Idempotent | Method::Other => ReplyBody::Sent,
+        };
+        if head.method_text != b"GET" && head.method != Method::Head {
+            return Heard::Nonsense(Reply::Other(
+                plain("405 Method Not Allowed", "GET and HEAD are served here\n"),
+                body,
+            ));
+        }
+        let target = head.target.path_and_query();
+        let path = target.split(|octet| *octet == b'?').next().unwrap_or_default();
+        let page = match path {
+            b"/healthz" => Page::Health,
+            b"/ready" => Page::Ready,
+            b"/metrics" => Page::Metrics,
+            _ => {
+                let text = "there are /healthz, /ready and /metrics\n";
+                return Heard::Nonsense(Reply::Other(plain("404 Not Found", text), body));
+            }
+        };
+        self.stage = Stage::Waiting { page, body };
+        self.part = Vec::new();
+        Heard::Page
+    }
+}
+
+/// A line of text as an answer.
+#[must_use]
+pub fn plain(status: &'static str, text: &str) -> Answer {
+    Answer { status, content_type: "text/plain; charset=utf-8", body: text.to_owned() }
+}
+
+impl Reply {
+    fn octets(&self, unix_ms: u64) -> Vec<u8> {
+        match self {
+            Self::Refusal(reason) => {
+                let mut out = Vec::new();
+                let style = ReplyStyle { body: ReplyBody::Sent, after: AfterReply::Close, unix_ms };
+                write_reply(&mut out, *reason, style);
+                out
+            }
+            Self::Other(answer, body) => answer.octets(*body, unix_ms),
+        }
+    }
+}
+
+impl Answer {
+    fn octets(&self, body: ReplyBody, unix_ms: u64) -> Vec<u8> {
+        let mut out = format!("HTTP/1.1 {}\r\nDate: ", self.status).into_bytes();
+        push_http_date(&mut out, unix_ms);
+        // The page is ours to the last octet; should something of a request ever get into it as more
+        // than text, nothing may run or be fetched.
+        let rest = format!(
+            "\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'self'; \
+             script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\r\n\
+             Connection: close\r\n\r\n",
+            self.content_type,
+            self.body.len()
+        );
+        out.extend_from_slice(rest.as_bytes());
+        match body {
+            ReplyBody::Sent => out.extend_from_slice(self.body.as_bytes()),
+            ReplyBody::Omitted => {}
+        }
+        out
+    }
+}
