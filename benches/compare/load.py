@@ -1,4 +1,4 @@
-"""What is done to a proxy: it is asked what it shall answer, loaded by wrk, and held by idle clients."""
+"""What is done to a proxy: it has to prove its answers, is loaded by wrk, and held by idle clients."""
 
 import collections
 import http.client

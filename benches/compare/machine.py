@@ -110,4 +110,4 @@ def first_line(command):
                           check=False)
     line = (done.stdout + done.stderr).strip().split("\n", 1)[0]
     # From the first date, feature or copyright on, it is no version any more.
-    return re.split(r"\s+(?:\d{4}/\d\d/\d\d|\d+ \w+ \d{4}|\[|Copyright)", line)[0]
+    return re.split(r"\s+(?:\d{4}/\d\d/\d\d|\d+ \w+ \d{4}|\[|Copyright)", line)[0].removeprefix("nginx version: ")

@@ -32,11 +32,14 @@ def loads(measured):
         "requests a second (its core in use)": rate,
         "99 % of the answers within": tail,
     }
-    names = [scenario.name for scenario in measured.scenarios]
-    return [
-        table(heading, [[name, *(cell(measured, name, title, show) for title in TITLES)] for name in names])
-        for heading, show in kinds.items()
-    ]
+    tables = []
+    for heading, show in kinds.items():
+        rows = [
+            [scenario.name, *(cell(measured, scenario.name, title, show) for title in TITLES)]
+            for scenario in measured.scenarios
+        ]
+        tables.append(table(heading, rows))
+    return tables
 
 
 def table(heading, rows):
