@@ -1,19 +1,27 @@
-//! The command line: one table of options drives the parser and the help.
+//! What the operator says, on the command line and in a file: one table of options drives both, and
+//! the help.
 //!
-//! Arguments become a [`Config`] or one line that says what is wrong with which of them. Files that
-//! options name are read here, so that everything an operator can get wrong is told at once and with
-//! the option's name.
+//! Arguments become a [`Config`], or what is wrong with which of them, all at once. Files that are
+//! named are read here, so that everything an operator can get wrong is told with its place: the
+//! configuration file (`file.rs`, as TOML by `toml.rs`; faults shown by `caret.rs`), and certificates.
+//! Knows nothing of what is done with it all. Invariant: nothing is printed here and nothing is kept, so
+//! that everything can be read again while it runs.
 
+mod caret;
+mod file;
 mod options;
+mod toml;
 
 use std::ffi::OsString;
-
-use log::LevelFilter;
+use std::fmt;
 
 use crate::config::backend_url::parse_backend;
 use crate::config::health::{HealthConfig, ProbeConfig};
-use crate::config::{Backends, Config, Limits, Timeouts};
-use options::{Draft, HealthDraft, OPTIONS, Opt, parse_listen};
+use crate::config::nearest::nearest;
+use crate::config::{BackendConfig, Backends, Config, Intake, Timeouts};
+use caret::{Fault, Span};
+use file::Origin;
+use options::{Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
 
 /// Where clients are awaited unless `--listen` says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
@@ -23,113 +31,267 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 pub enum Request {
     /// To run.
     Run(Box<Config>),
+    /// To say what would run.
+    Check(Box<Config>),
     /// To print this text and be done.
     Print(String),
 }
 
-/// Why the arguments are no good, in lines for the standard error.
-pub type CliError = String;
+/// Something that is wrong with what was said. Shown, it is what belongs on the standard error.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Complaint {
+    /// With the arguments: one line that says what would be right, or three where no backend is named.
+    Arguments(String),
+    /// With the file: its place, the line, and a caret below it.
+    File(String),
+}
 
-/// Reads the arguments, without the name of the program.
-///
-/// # Errors
-/// What is wrong, and what would be right: one line, or three where no backend is named.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, CliError> {
-    let mut draft = Draft {
-        listen: Vec::new(),
-        backends: Vec::new(),
-        demo: false,
-        ca_pem: None,
-        trust: Vec::new(),
-        timeouts: Timeouts::default(),
-        response_head: None,
-        handshake: None,
-        limits: Limits::default(),
-        health: HealthDraft::default(),
-        access_log: None,
-        admin: None,
-        log_level: LevelFilter::Info,
-        print: None,
-    };
-    let mut parser = lexopt::Parser::from_args(arguments);
-    loop {
-        let argument = parser.next().map_err(|e| explain(&e))?;
-        let option = match argument {
-            None => break,
-            Some(lexopt::Arg::Value(text)) => {
-                let text = utf8(text)?;
-                let backend =
-                    parse_backend(&text).map_err(|e| format!("backend \"{text}\": {e}"))?;
-                draft.backends.push(backend);
-                continue;
-            }
-            Some(lexopt::Arg::Long(long)) => {
-                find_long(long).ok_or_else(|| unknown_option(&format!("--{long}"), long))?
-            }
-            Some(lexopt::Arg::Short(short)) => OPTIONS
-                .iter()
-                .find(|option| option.short == Some(short))
-                .ok_or_else(|| unknown_option(&format!("-{short}"), ""))?,
-        };
-        apply(option, &mut draft, &mut parser)?;
-        if let Some(text) = draft.print {
-            return Ok(Request::Print(text));
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arguments(text) => write!(f, "roundel: {text}"),
+            Self::File(text) => f.write_str(text),
         }
     }
-    finish(draft)
 }
 
-fn find_long(long: &str) -> Option<&'static Opt> {
-    OPTIONS.iter().find(|option| option.long == long)
-}
-
-/// Takes the option's value, if it has one, and acts on it.
-fn apply(option: &Opt, draft: &mut Draft, parser: &mut lexopt::Parser) -> Result<(), CliError> {
-    let long = option.long;
-    let Some(value) = option.value else {
-        return (option.set)(draft, "").map_err(|e| format!("option --{long}: {e}"));
+/// Reads the arguments, without the name of the program, and the files that they name. The same
+/// arguments can be read again later, when the files may say something else.
+///
+/// # Errors
+/// Everything that is wrong: first with the file, in its order, then with the arguments.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Vec<Complaint>> {
+    let mut errand = Errand::default();
+    let line = match Line::read(arguments, &mut errand) {
+        Ok(line) => line,
+        Err(said) => return Err(vec![Complaint::Arguments(said)]),
     };
+    if let Some(text) = errand.print {
+        return Ok(Request::Print(text));
+    }
+    let mut draft = Draft::default();
+    let mut findings = Findings::default();
+    if let Some(path) = &errand.file {
+        match file::apply(path, &mut draft) {
+            Ok((origin, faults)) => (findings.file, findings.faults) = (Some(origin), faults),
+            Err(said) => {
+                findings.lines.push(format!("option --config \"{}\": {said}", path.display()));
+            }
+        }
+    }
+    line.apply(&mut draft, &mut findings);
+    let config = finish(draft, &mut findings);
+    match config {
+        Some(config) if findings.is_empty() && errand.check => Ok(Request::Check(Box::new(config))),
+        Some(config) if findings.is_empty() => Ok(Request::Run(Box::new(config))),
+        Some(_) | None => Err(findings.complaints()),
+    }
+}
+
+/// What is wrong, by where it was said.
+#[derive(Default)]
+struct Findings {
+    file: Option<Origin>,
+    faults: Vec<Fault>,
+    lines: Vec<String>,
+}
+
+impl Findings {
+    fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.lines.is_empty()
+    }
+
+    /// Something is wrong with this key: said where the file has it, or else of the command line.
+    fn note(&mut self, keys: &[&str], line: &str, in_file: impl Fn(&str, Span) -> Fault) {
+        let places = keys.iter().filter_map(|key| {
+            let place = self.file.as_ref()?.place_of(key)?;
+            Some(in_file(key, place))
+        });
+        let faults: Vec<Fault> = places.collect();
+        if faults.is_empty() {
+            self.lines.push(line.to_owned());
+        }
+        self.faults.extend(faults);
+    }
+
+    fn complaints(mut self) -> Vec<Complaint> {
+        self.faults.sort_by_key(|fault| fault.span.start);
+        let render = |origin: &Origin| -> Vec<Complaint> {
+            let shown = |fault| caret::render(&origin.name, &origin.text, fault);
+            self.faults.iter().map(|fault| Complaint::File(shown(fault))).collect()
+        };
+        let mut all = self.file.as_ref().map(render).unwrap_or_default();
+        all.extend(self.lines.into_iter().map(Complaint::Arguments));
+        all
+    }
+}
+
+/// What stands on the command line, in its order.
+#[derive(Default)]
+struct Line {
+    options: Vec<(&'static Opt, String)>,
+    backends: Vec<String>,
+}
+
+impl Line {
+    /// Takes the arguments apart. What is for the command line alone goes into the errand.
+    fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+        errand: &mut Errand,
+    ) -> Result<Self, String> {
+        let mut line = Self::default();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next().map_err(|e| explain(&e))? {
+            let option = match argument {
+                lexopt::Arg::Value(text) => {
+                    line.backends.push(utf8(text)?);
+                    continue;
+                }
+                lexopt::Arg::Long(long) => OPTIONS
+                    .iter()
+                    .find(|option| option.long == long)
+                    .ok_or_else(|| unknown_option(&format!("--{long}"), long))?,
+                lexopt::Arg::Short(short) => OPTIONS
+                    .iter()
+                    .find(|option| option.short == Some(short))
+                    .ok_or_else(|| unknown_option(&format!("-{short}"), ""))?,
+            };
+            let text = match option.value {
+                Some(value) => value_of(option.long, value, &mut parser)?,
+                None => String::new(),
+            };
+            match option.set {
+                Set::Line(set) => set(errand, &text),
+                Set::Once(_) | Set::Many { .. } => line.options.push((option, text)),
+            }
+            if errand.print.is_some() {
+                break;
+            }
+        }
+        Ok(line)
+    }
+
+    /// Writes over what the file has said.
+    fn apply(&self, draft: &mut Draft, findings: &mut Findings) {
+        let is_said = |long| self.options.iter().any(|(option, _)| option.long == long);
+        if !self.backends.is_empty() || is_said("demo") {
+            draft.backends.clear();
+            draft.demo = false;
+        }
+        for option in OPTIONS.iter().filter(|option| is_said(option.long)) {
+            if let Set::Many { clear, .. } = option.set {
+                clear(draft);
+            }
+            if let (Some(origin), Some(key)) = (&mut findings.file, option.key()) {
+                origin.places.retain(|(place, _)| *place != key);
+            }
+        }
+        for (option, text) in &self.options {
+            let outcome = match option.set {
+                Set::Once(set) | Set::Many { add: set, .. } => set(draft, text),
+                Set::Line(_) => Ok(()),
+            };
+            if let Err(said) = outcome {
+                let value =
+                    if option.value.is_some() { format!(" {text:?}") } else { String::new() };
+                findings.lines.push(format!("option --{}{value}: {said}", option.long));
+            }
+        }
+        for text in &self.backends {
+            match parse_backend(text) {
+                Ok(backend) => draft.backends.push(backend),
+                Err(said) => findings.lines.push(format!("backend {text:?}: {said}")),
+            }
+        }
+    }
+}
+
+fn value_of(long: &str, value: &str, parser: &mut lexopt::Parser) -> Result<String, String> {
     let text =
         parser.value().map_err(|_| format!("option --{long} needs a value: --{long} {value}"))?;
-    let text = utf8(text)?;
-    (option.set)(draft, &text).map_err(|e| format!("option --{long} \"{text}\": {e}"))
+    utf8(text)
 }
 
-fn finish(draft: Draft) -> Result<Request, CliError> {
-    let backends = match (draft.demo, draft.backends.is_empty()) {
-        (true, true) => Backends::Demo,
-        (true, false) => return Err("--demo brings its own backends: name none beside it".into()),
-        (false, false) => Backends::Configured(draft.backends),
-        (false, true) => {
-            return Err("no backend: name one or more, or try the built-in ones\n  \
-                 roundel http://127.0.0.1:3001 http://127.0.0.1:3002\n  \
-                 roundel --demo"
-                .into());
-        }
+/// Makes a configuration of a draft, where that makes sense as a whole.
+fn finish(draft: Draft, findings: &mut Findings) -> Option<Config> {
+    let health = health(draft.health, findings);
+    let backends = backends(draft.demo, draft.backends, findings);
+    let listen = if draft.listen.is_empty() {
+        vec![parse_listen(DEFAULT_LISTEN).ok()?]
+    } else {
+        draft.listen
     };
-    let listen =
-        if draft.listen.is_empty() { vec![parse_listen(DEFAULT_LISTEN)?] } else { draft.listen };
     let timeouts = Timeouts {
         response_head: draft.response_head.unwrap_or(draft.timeouts.silence),
         handshake: draft.handshake.unwrap_or(draft.timeouts.connect),
         ..draft.timeouts
     };
-    Ok(Request::Run(Box::new(Config {
+    Some(Config {
         listen,
-        backends,
+        backends: backends?,
+        balance: draft.balance,
         ca_pem: draft.ca_pem,
         trust: draft.trust,
         timeouts,
         limits: draft.limits,
-        health: health(draft.health)?,
+        health,
         access_log: draft.access_log,
         admin: draft.admin,
         log_level: draft.log_level,
-    })))
+    })
+}
+
+fn backends(
+    demo: bool,
+    configured: Vec<BackendConfig>,
+    findings: &mut Findings,
+) -> Option<Backends> {
+    match (demo, configured.is_empty()) {
+        (true, true) => Some(Backends::Demo),
+        (true, false) => {
+            let text = "--demo brings its own backends: name none beside it";
+            findings.note(&["demo"], text, |_, span| {
+                Fault::new(span, "demo brings its own backends").hint("name none beside it")
+            });
+            None
+        }
+        (false, false) if configured.iter().all(|one| one.intake == Intake::Drained) => {
+            let text = "every backend is drained: nobody is left who takes requests";
+            findings.note(&["drain"], text, |_, span| {
+                Fault::new(span, "every backend is drained").hint("nobody is left for requests")
+            });
+            None
+        }
+        (false, false) => Some(Backends::Configured(configured)),
+        (false, true) => {
+            no_backend(findings);
+            None
+        }
+    }
+}
+
+/// Not told where a backend is named of which something else is wrong.
+fn no_backend(findings: &mut Findings) {
+    match &findings.file {
+        Some(origin) if !origin.has_backends => {
+            let fault = Fault::new(Span { start: 0, end: 0 }, "there is no backend in this file");
+            findings
+                .faults
+                .push(fault.hint("add [[backend]], and below it url = \"http://127.0.0.1:3001\""));
+        }
+        Some(_) => {}
+        None if findings.is_empty() => findings.lines.push(
+            "no backend: name one or more, or try the built-in ones\n  \
+             roundel http://127.0.0.1:3001 http://127.0.0.1:3002\n  \
+             roundel --demo"
+                .into(),
+        ),
+        None => {}
+    }
 }
 
 /// What was said of probes makes sense only together.
-fn health(draft: HealthDraft) -> Result<HealthConfig, CliError> {
+fn health(draft: HealthDraft, findings: &mut Findings) -> HealthConfig {
     let probe = match draft.path {
         Some(path) => {
             let mut probe = ProbeConfig::new(path);
@@ -137,19 +299,25 @@ fn health(draft: HealthDraft) -> Result<HealthConfig, CliError> {
             probe.timeout = draft.timeout.unwrap_or(probe.timeout);
             Some(probe)
         }
-        None if draft.interval.is_some() || draft.timeout.is_some() => {
-            return Err("--health-interval and --health-timeout need --health PATH".into());
+        None => {
+            let text = "--health-interval and --health-timeout need --health PATH";
+            if draft.interval.is_some() || draft.timeout.is_some() {
+                findings.note(&["health_interval", "health_timeout"], text, |key, span| {
+                    let fault = Fault::new(span, format!("\"{key}\" needs \"health\" beside it"));
+                    fault.hint("add health = \"/\", or another path")
+                });
+            }
+            None
         }
-        None => None,
     };
-    Ok(HealthConfig { probe, ..HealthConfig::default() })
+    HealthConfig { probe, ..HealthConfig::default() }
 }
 
-fn utf8(text: OsString) -> Result<String, CliError> {
+fn utf8(text: OsString) -> Result<String, String> {
     text.into_string().map_err(|text| format!("\"{}\" is not UTF-8", text.to_string_lossy()))
 }
 
-fn explain(error: &lexopt::Error) -> CliError {
+fn explain(error: &lexopt::Error) -> String {
     match error {
         lexopt::Error::UnexpectedValue { option, value } => {
             format!("option {option} takes no value: \"{}\" is too much", value.to_string_lossy())
@@ -158,43 +326,23 @@ fn explain(error: &lexopt::Error) -> CliError {
     }
 }
 
-fn unknown_option(shown: &str, long: &str) -> CliError {
+fn unknown_option(shown: &str, long: &str) -> String {
     match nearest(long, OPTIONS.iter().map(|option| option.long)) {
         Some(near) => format!("unknown option {shown}: did you mean --{near}?"),
         None => format!("unknown option {shown}: roundel --help lists all"),
     }
 }
 
-/// The candidate that a typing error may have been meant for: at most a third of it is wrong.
-fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let by_distance =
-        candidates.into_iter().map(|candidate| (distance(text, candidate), candidate));
-    let (distance, candidate) = by_distance.min()?;
-    (distance <= candidate.len().div_ceil(3)).then_some(candidate)
-}
-
-/// How many octets have to be changed, added or removed to make one text the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.bytes().enumerate() {
-            let change = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
-}
-
 fn help() -> String {
     let defaults = Timeouts::default();
     let mut text = String::from(
         "roundel: an HTTP load balancer and reverse proxy\n\n\
-         Usage: roundel [OPTIONS] BACKEND...\n       roundel --demo\n\n\
-         BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX], and with\n\
-         ,weight=N behind it gets N turns where others get one.\n\nOptions:\n",
+         Usage: roundel [OPTIONS] BACKEND...\n       roundel [OPTIONS] --config FILE\n       \
+         roundel --demo\n\n\
+         BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]. Behind it may follow\n\
+         ,weight=N (N turns where others get one) ,max_conns=N ,host=client|backend|HOST ,backup ,drain\n\
+         ,insecure. A FILE is TOML: options by their names, with _ for -, and [[backend]] tables.\n\n\
+         Options:\n",
     );
     for option in OPTIONS {
         let short = option.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
@@ -214,10 +362,14 @@ fn help() -> String {
 mod tests {
     use super::*;
     use crate::config::LogDestination;
+    use log::LevelFilter;
     use std::time::Duration;
 
-    fn parse_line(line: &str) -> Result<Request, CliError> {
-        parse(line.split_whitespace().map(OsString::from))
+    fn parse_line(line: &str) -> Result<Request, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|complaints| {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            lines.join("\n").replace("roundel: ", "")
+        })
     }
 
     fn config(line: &str) -> Config {
@@ -282,6 +434,11 @@ mod tests {
             ("--lsten 1 http://a", "unknown option --lsten: did you mean --listen?"),
             ("--frobnicate http://a", "unknown option --frobnicate: roundel --help lists all"),
             ("-x http://a", "unknown option -x: roundel --help lists all"),
+            ("http://a,drain", "every backend is drained: nobody is left who takes requests"),
+            (
+                "--balance random http://a",
+                "option --balance \"random\": the policy is round-robin, there is no other: did you mean round-robin?",
+            ),
             ("--listen", "option --listen needs a value: --listen ADDR"),
             ("--demo=yes", "option --demo takes no value: \"yes\" is too much"),
             ("--demo http://a", "--demo brings its own backends: name none beside it"),
@@ -331,11 +488,10 @@ mod tests {
         assert!(text.contains("[127.0.0.1:8000]") && text.contains("[10s]"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     }
-
+    /// All that is wrong with the arguments is told, each in a line.
     #[test]
-    fn distances() {
-        for (one, other, want) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3)] {
-            assert_eq!(distance(one, other), want, "{one} {other}");
-        }
+    fn several_mistakes_are_told_together() {
+        let said = parse_line("--timeout 5 http://a:x --queue-max 0").expect_err("three mistakes");
+        assert_eq!(said.lines().count(), 3, "{said}");
     }
 }

@@ -1,6 +1,6 @@
 //! What roundel is asked to do: values of which only legal ones exist.
 //!
-//! Texts (of the command line now, of a file later) become these values in one step; whoever holds a
+//! Texts (of the command line and of a file) become these values in one step; whoever holds a
 //! [`Config`] need not check anything again. Knows nothing of sockets and of how the texts arrive.
 //!
 //! Next: [`crate::cli`] fills it, [`crate::server`] runs it.
@@ -10,6 +10,7 @@ pub mod cidr;
 pub mod duration;
 pub mod health;
 pub mod limits;
+pub mod nearest;
 pub mod size;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-pub use backend_url::{BackendConfig, Host, Scheme};
+pub use backend_url::{BackendConfig, Host, HostField, Intake, Role, Scheme, Verify};
 pub use cidr::Cidr;
 pub use health::HealthConfig;
 pub use limits::{Limits, Timeouts};
@@ -41,6 +42,13 @@ impl fmt::Display for LogDestination {
     }
 }
 
+/// How backends take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// One after the other, by their weights.
+    RoundRobin,
+}
+
 /// Where the backends come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backends {
@@ -57,6 +65,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Whom to balance over.
     pub backends: Backends,
+    /// How they take turns.
+    pub balance: Balance,
     /// The text of a PEM file whose certificates are trusted instead of the built-in roots.
     pub ca_pem: Option<Vec<u8>>,
     /// Clients whose word about other clients is believed: their forwarding fields are kept and added

@@ -17,12 +17,21 @@ use simple_logger::SimpleLogger;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => run(&config),
+        Ok(Request::Check(config)) => check(&config),
         Ok(Request::Print(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Err(text) => fail(&text, 2),
+        Err(complaints) => {
+            complaints.iter().for_each(|complaint| eprintln!("{complaint}"));
+            ExitCode::from(2)
+        }
     }
+}
+
+fn check(_config: &Config) -> ExitCode {
+    println!("ok");
+    ExitCode::SUCCESS
 }
 
 fn run(config: &Config) -> ExitCode {

@@ -8,6 +8,9 @@ use support::*;
 
 /// Every option of this version, with a legal value where it takes one.
 const OPTIONS: &[(&str, &str)] = &[
+    ("--config", "FILE"),
+    ("--check", ""),
+    ("--balance", "round-robin"),
     ("--listen", "127.0.0.1:0"),
     ("--ca", "FILE"),
     ("--trust", "127.0.0.1"),
@@ -48,7 +51,7 @@ fn help_names_every_option_and_nothing_that_does_not_work() {
     for (option, _) in OPTIONS {
         assert!(help.stdout.contains(option), "{option} is not in\n{}", help.stdout);
     }
-    for short in ["-l", "-h", "-V"] {
+    for short in ["-c", "-l", "-h", "-V"] {
         assert!(help.stdout.contains(short), "{short}");
     }
     for default in ["127.0.0.1:8000", "10s", "60s", "5s", "30s"] {
@@ -146,6 +149,10 @@ fn wrong_command_lines_are_explained_in_one_line() {
         (&["http://1.2.3.256"], &["1.2.3.256", "255"]),
         (&["http://h,weight=0"], &["http://h,weight=0", "1000"]),
         (&["http://h,wieght=2"], &["http://h,wieght=2", "weight"]),
+        (&["http://h,insecure"], &["http://h,insecure", "https"]),
+        (&["http://h,drain"], &["drained"]),
+        (&["--balance", "random", "http://h"], &["random", "round-robin"]),
+        (&["--config", "no-such.toml"], &["--config", "no-such.toml", "cannot be read"]),
         (&["http://good", "http://h:x", "http://good"], &["http://h:x"]),
         (&["--demo", "http://h"], &["--demo"]),
         (&["--ca", "no-such-file.pem", "https://h"], &["no-such-file.pem"]),

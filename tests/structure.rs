@@ -38,6 +38,7 @@ const SEAMS: &[(&str, &[&str])] = &[
     ("log", &[]),
     ("simple_logger", &["main"]),
     ("lexopt", &["cli"]),
+    ("toml_parser", &["cli/toml.rs"]),
     ("socket2", &["net"]),
     ("libc", &["net"]),
     ("rustls", &["net/tls.rs"]),

@@ -5,21 +5,31 @@
 //!
 //! Next: the parser and the help of [`crate::cli`] are driven by the table.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str;
 use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{DEFAULT_LISTEN, help, nearest};
+use super::{DEFAULT_LISTEN, help};
+use crate::config::backend_url::parse_count;
 use crate::config::cidr::parse_cidr;
 use crate::config::duration::{parse_duration, show_duration};
 use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
+use crate::config::nearest::nearest;
 use crate::config::size::{parse_size, show_size};
-use crate::config::{BackendConfig, Cidr, Limits, LogDestination, Timeouts};
+use crate::config::{BackendConfig, Balance, Cidr, Limits, LogDestination, Timeouts};
+
+/// The most octets of a file that is read as a whole: all public authorities together have a tenth.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What has been said so far.
 pub(super) struct Draft {
+    /// Where the names of files begin that are not absolute.
+    pub(super) base: PathBuf,
     pub(super) listen: Vec<SocketAddr>,
     pub(super) backends: Vec<BackendConfig>,
     pub(super) demo: bool,
@@ -35,6 +45,36 @@ pub(super) struct Draft {
     pub(super) access_log: Option<LogDestination>,
     pub(super) admin: Option<SocketAddr>,
     pub(super) log_level: LevelFilter,
+    pub(super) balance: Balance,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            base: PathBuf::new(),
+            listen: Vec::new(),
+            backends: Vec::new(),
+            demo: false,
+            ca_pem: None,
+            trust: Vec::new(),
+            timeouts: Timeouts::default(),
+            response_head: None,
+            handshake: None,
+            limits: Limits::default(),
+            health: HealthDraft::default(),
+            access_log: None,
+            admin: None,
+            log_level: LevelFilter::Info,
+            balance: Balance::RoundRobin,
+        }
+    }
+}
+
+/// What the arguments ask for beside values.
+#[derive(Default)]
+pub(super) struct Errand {
+    pub(super) file: Option<PathBuf>,
+    pub(super) check: bool,
     pub(super) print: Option<String>,
 }
 
@@ -54,7 +94,32 @@ pub(super) struct Opt {
     pub(super) value: Option<&'static str>,
     pub(super) help: &'static str,
     pub(super) default: fn(&Timeouts) -> Option<String>,
-    pub(super) set: fn(&mut Draft, &str) -> Result<(), String>,
+    pub(super) set: Set,
+}
+
+/// What an option does.
+pub(super) enum Set {
+    /// It has one value: the last that is said.
+    Once(fn(&mut Draft, &str) -> Result<(), String>),
+    /// It has several.
+    Many {
+        /// Adds one.
+        add: fn(&mut Draft, &str) -> Result<(), String>,
+        /// Forgets those that were said.
+        clear: fn(&mut Draft),
+    },
+    /// It is for the command line alone.
+    Line(fn(&mut Errand, &str)),
+}
+
+impl Opt {
+    /// What it is called in a file; `None` for one that is for the command line alone.
+    pub(super) fn key(&self) -> Option<String> {
+        match self.set {
+            Set::Once(_) | Set::Many { .. } => Some(self.long.replace('-', "_")),
+            Set::Line(_) => None,
+        }
+    }
 }
 
 macro_rules! timeout {
@@ -65,19 +130,38 @@ macro_rules! timeout {
             value: Some("DURATION"),
             help: $help,
             default: |timeouts| Some(show_duration(timeouts.$field)),
-            set: |draft, text| set_duration(&mut draft.timeouts.$field, text),
+            set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.$field, text)),
         }
     };
 }
 
 pub(super) const OPTIONS: &[Opt] = &[
     Opt {
+        long: "config",
+        short: Some('c'),
+        value: Some("FILE"),
+        help: "read options and backends from this file; those of the command line win",
+        default: |_| None,
+        set: Set::Line(|errand, text| errand.file = Some(PathBuf::from(text))),
+    },
+    Opt {
+        long: "check",
+        short: None,
+        value: None,
+        help: "read everything, print what would run and what it may cost, and exit",
+        default: |_| None,
+        set: Set::Line(|errand, _| errand.check = true),
+    },
+    Opt {
         long: "listen",
         short: Some('l'),
         value: Some("ADDR"),
         help: "accept clients on this address and port; repeatable",
         default: |_| Some(DEFAULT_LISTEN.into()),
-        set: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
+        set: Set::Many {
+            add: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
+            clear: |draft| draft.listen.clear(),
+        },
     },
     Opt {
         long: "ca",
@@ -85,11 +169,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("FILE"),
         help: "trust the certificates of this PEM file instead of the built-in roots",
         default: |_| None,
-        set: |draft, text| {
-            let read = std::fs::read(text).map_err(|e| format!("the file cannot be read: {e}"))?;
-            draft.ca_pem = Some(read);
+        set: Set::Once(|draft, text| {
+            draft.ca_pem = Some(read_certificates(&draft.base.join(text))?);
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "trust",
@@ -97,7 +180,18 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("CIDR"),
         help: "believe the forwarding fields of clients in this range; repeatable",
         default: |_| Some("nobody".into()),
-        set: |draft, text| parse_cidr(text).map(|range| draft.trust.push(range)),
+        set: Set::Many {
+            add: |draft, text| parse_cidr(text).map(|range| draft.trust.push(range)),
+            clear: |draft| draft.trust.clear(),
+        },
+    },
+    Opt {
+        long: "balance",
+        short: None,
+        value: Some("POLICY"),
+        help: "how backends take turns: round-robin, by their weights",
+        default: |_| Some("round-robin".into()),
+        set: Set::Once(|draft, text| parse_balance(text).map(|policy| draft.balance = policy)),
     },
     timeout!("head-timeout", head, "a request head must arrive within this time"),
     timeout!("body-timeout", body, "silence that ends a request whose body is awaited"),
@@ -107,10 +201,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("SIZE"),
         help: "a request body must bring so much a second, after 10s; 0B asks nothing",
         default: |_| Some(show_size(Limits::default().body_bytes_per_second_min)),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.body_bytes_per_second_min = parse_size(text)?;
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "max-body",
@@ -118,10 +212,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("SIZE"),
         help: "refuse requests with more content than this",
         default: |_| Some("none".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.request_body_bytes_max = Some(parse_size(text)?);
             Ok(())
-        },
+        }),
     },
     timeout!("idle-timeout", idle, "a client without a request is closed after this time"),
     Opt {
@@ -130,10 +224,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("N"),
         help: "accept so many clients at a time; others wait in the kernel",
         default: |_| Some("as descriptors allow".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.clients_count_max = Some(parse_count(text)?);
             Ok(())
-        },
+        }),
     },
     timeout!("connect-timeout", connect, "a backend must take a connection within this time"),
     Opt {
@@ -142,10 +236,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DURATION"),
         help: "a TLS handshake with a backend must end within this time",
         default: |_| Some("as --connect-timeout".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.handshake = Some(parse_duration(text)?);
             Ok(())
-        },
+        }),
     },
     timeout!("retry-timeout", tries, "all tries of a request together end after this time"),
     Opt {
@@ -154,7 +248,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DURATION"),
         help: "silence that ends an open request",
         default: |timeouts| Some(show_duration(timeouts.silence)),
-        set: |draft, text| set_duration(&mut draft.timeouts.silence, text),
+        set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.silence, text)),
     },
     Opt {
         long: "response-timeout",
@@ -162,10 +256,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DURATION"),
         help: "a response must begin within this time",
         default: |_| Some("as --timeout".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.response_head = Some(parse_duration(text)?);
             Ok(())
-        },
+        }),
     },
     timeout!("tunnel-timeout", tunnel, "silence that ends a tunnel, such as a WebSocket"),
     timeout!(
@@ -180,10 +274,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("N"),
         help: "open so many connections to a backend; then requests wait",
         default: |_| Some("none".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.backend_connections_count_max = Some(parse_count(text)?);
             Ok(())
-        },
+        }),
     },
     timeout!("queue-timeout", queue, "a request waits for a connection no longer than this"),
     Opt {
@@ -192,10 +286,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("N"),
         help: "so many requests wait; those beyond are refused",
         default: |_| Some(Limits::default().queue_count_max.to_string()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.queue_count_max = parse_count(text)?;
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "health",
@@ -203,10 +297,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("PATH"),
         help: "ask each backend for this path, and use those that answer with 200 to 399",
         default: |_| Some("off".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.health.path = Some(parse_probe_path(text)?);
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "health-interval",
@@ -214,10 +308,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DURATION"),
         help: "ask that often",
         default: |_| Some(show_duration(PROBE_INTERVAL)),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.health.interval = Some(parse_duration(text)?);
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "health-timeout",
@@ -225,10 +319,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DURATION"),
         help: "an answer must come within this time",
         default: |_| Some(show_duration(PROBE_TIMEOUT)),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.health.timeout = Some(parse_duration(text)?);
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "splice",
@@ -236,11 +330,11 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("SIZE"),
         help: "bodies of this size pass inside the kernel (Linux); off copies all",
         default: |_| Limits::default().splice_bytes_min.map(show_size),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.limits.splice_bytes_min =
                 if text == "off" { None } else { Some(parse_size(text)?) };
             Ok(())
-        },
+        }),
     },
     timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
@@ -249,16 +343,16 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("DEST"),
         help: "write a line per request to this file, or to the standard output with -",
         default: |_| Some("off".into()),
-        set: |draft, text| {
+        set: Set::Once(|draft, text| {
             draft.access_log = Some(match text {
                 "" => {
                     return Err("a destination is a file name, or - for the standard output".into());
                 }
                 "-" => LogDestination::Stdout,
-                path => LogDestination::File(PathBuf::from(path)),
+                path => LogDestination::File(draft.base.join(path)),
             });
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "admin",
@@ -266,7 +360,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("ADDR"),
         help: "tell operators how things are: /healthz, /ready, /metrics",
         default: |_| Some("off".into()),
-        set: |draft, text| parse_listen(text).map(|address| draft.admin = Some(address)),
+        set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
     },
     Opt {
         long: "log",
@@ -274,7 +368,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("LEVEL"),
         help: "say this much on the standard error: off, error, warn, info, debug, trace",
         default: |_| Some("info".into()),
-        set: |draft, text| parse_level(text).map(|level| draft.log_level = level),
+        set: Set::Once(|draft, text| parse_level(text).map(|level| draft.log_level = level)),
     },
     Opt {
         long: "demo",
@@ -282,10 +376,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         help: "serve from three small backends inside this process",
         default: |_| None,
-        set: |draft, _| {
+        set: Set::Once(|draft, _| {
             draft.demo = true;
             Ok(())
-        },
+        }),
     },
     Opt {
         long: "help",
@@ -293,10 +387,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         help: "print this text",
         default: |_| None,
-        set: |draft, _| {
-            draft.print = Some(help());
-            Ok(())
-        },
+        set: Set::Line(|errand, _| errand.print = Some(help())),
     },
     Opt {
         long: "version",
@@ -304,27 +395,15 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         help: "print the version",
         default: |_| None,
-        set: |draft, _| {
-            draft.print = Some(format!("roundel {}\n", env!("CARGO_PKG_VERSION")));
-            Ok(())
-        },
+        set: Set::Line(|errand, _| {
+            errand.print = Some(format!("roundel {}\n", env!("CARGO_PKG_VERSION")));
+        }),
     },
 ];
 
 fn set_duration(field: &mut Duration, text: &str) -> Result<(), String> {
     *field = parse_duration(text)?;
     Ok(())
-}
-
-/// The largest number that counts something: descriptors do not go further.
-const COUNT_MAX: usize = 1 << 29;
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    match text.parse() {
-        Ok(count @ 1..=COUNT_MAX) if is_plain => Ok(count),
-        _ => Err(format!("a number is a whole one from 1 to {COUNT_MAX}")),
-    }
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
@@ -351,6 +430,44 @@ fn has_bad_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(_, port)| {
         !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_err()
     })
+}
+
+/// Reads a file that an option names, if it is of a size that makes sense.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets))
+        .map_err(|e| format!("the file cannot be read: {e}"))?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(format!("the file is larger than {}", show_size(FILE_BYTES_MAX)));
+    }
+    Ok(octets)
+}
+
+/// Reads a file of certificates. Whether they are good is for TLS to say; that there are some can be
+/// told here, where it is known who named the file.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<u8>, String> {
+    read_pem(path, |line| line == "-----BEGIN CERTIFICATE-----", "certificate")
+}
+
+/// Reads a file with a private key, of whatever kind.
+pub(super) fn read_key(path: &Path) -> Result<Vec<u8>, String> {
+    let is_key = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with("PRIVATE KEY-----");
+    read_pem(path, is_key, "private key")
+}
+
+fn read_pem(path: &Path, begins: fn(&str) -> bool, what: &str) -> Result<Vec<u8>, String> {
+    let octets = read_file(path)?;
+    let mut lines = octets.split(|octet| *octet == b'\n');
+    let is_there = |line: &[u8]| str::from_utf8(line).is_ok_and(|line| begins(line.trim_end()));
+    if lines.any(is_there) { Ok(octets) } else { Err(format!("there is no {what} in the file")) }
+}
+
+fn parse_balance(text: &str) -> Result<Balance, String> {
+    match text {
+        "round-robin" => Ok(Balance::RoundRobin),
+        _ => Err("the policy is round-robin, there is no other: did you mean round-robin?".into()),
+    }
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {

@@ -1,10 +1,14 @@
-//! `http://HOST[:PORT][/PREFIX][,weight=N]`: one backend as the operator writes it.
+//! `http://HOST[:PORT][/PREFIX][,KEY=VALUE]...`: one backend as the operator writes it.
 //!
-//! The scheme decides whether the connection is TLS and whose `Host` the backend sees. Everything
-//! that a URL can have beyond that (user, query, fragment) is refused, because it would be ignored.
+//! The scheme decides whether the connection is TLS and, unless something else is said, whose `Host`
+//! the backend sees. Everything that a URL can have beyond that (user, query, fragment) is refused,
+//! because it would be ignored. What is said beside the URL, here or in a file, is in one table,
+//! [`SETTINGS`]. Knows nothing of files.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+
+use super::nearest::nearest;
 
 /// How a backend is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,16 @@ impl Scheme {
         match self {
             Self::Http => 80,
             Self::Https => 443,
+        }
+    }
+
+    /// Whose `Host` a backend sees unless something else is said: the servers of others, which are
+    /// reached over TLS, know only their own name.
+    #[must_use]
+    pub fn default_host_field(self) -> HostField {
+        match self {
+            Self::Http => HostField::Client,
+            Self::Https => HostField::Backend,
         }
     }
 }
@@ -46,12 +60,67 @@ impl fmt::Display for Host {
 }
 
 /// Whose `Host` field a backend sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostField {
     /// What the client sent.
     Client,
     /// The authority of the backend's own URL.
     Backend,
+    /// This one, `host[:port]`, always.
+    Literal(String),
+}
+
+/// When a backend is given requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// In its turn.
+    Main,
+    /// When no other backend can take them: those are out, or have as many connections as they may.
+    Backup,
+}
+
+/// Whether a backend is given new requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// It is.
+    Open,
+    /// It is not, so that it can be taken away.
+    Drained,
+}
+
+/// How much of a backend's certificate is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verify {
+    /// That somebody who is trusted vouches for the name.
+    Full,
+    /// Nothing: whoever stands in between can read along.
+    Nothing,
+}
+
+/// Who we are towards a backend that wants to know: a certificate and its key, as PEM.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The certificate, and those that vouch for it.
+    pub cert_pem: Vec<u8>,
+    /// Its private key. Not for any log.
+    pub key_pem: Vec<u8>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+/// What is particular about the TLS of a backend. Without meaning where the scheme is `http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTls {
+    /// How much is checked.
+    pub verify: Verify,
+    /// Whom to trust instead of those that are trusted for all backends, as PEM.
+    pub ca_pem: Option<Vec<u8>>,
+    /// What it is shown if it asks.
+    pub identity: Option<Identity>,
 }
 
 /// The heaviest weight. It bounds how uneven the turns can be.
@@ -75,9 +144,54 @@ pub struct BackendConfig {
     pub weight: u32,
     /// Whose `Host` it sees.
     pub host_field: HostField,
+    /// The most connections to it, whatever is said for all of them.
+    pub connections_count_max: Option<usize>,
+    /// When it is given requests.
+    pub role: Role,
+    /// Whether it is given any.
+    pub intake: Intake,
+    /// What is particular about its TLS.
+    pub tls: BackendTls,
 }
 
 impl BackendConfig {
+    /// A backend about which nothing is said but where it is.
+    #[must_use]
+    pub fn new(scheme: Scheme, host: Host, port: u16) -> Self {
+        Self {
+            scheme,
+            host,
+            port,
+            prefix: String::new(),
+            weight: 1,
+            host_field: scheme.default_host_field(),
+            connections_count_max: None,
+            role: Role::Main,
+            intake: Intake::Open,
+            tls: BackendTls { verify: Verify::Full, ca_pem: None, identity: None },
+        }
+    }
+
+    /// Whether this is the same place as another, whatever is said about it.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let host = |backend: &Self| backend.host.to_string().to_ascii_lowercase();
+        self.scheme == other.scheme
+            && self.port == other.port
+            && self.prefix == other.prefix
+            && host(self) == host(other)
+    }
+
+    /// The `Host` that it sees where it does not see the client's: also for probes, and for clients
+    /// that send none.
+    #[must_use]
+    pub fn own_host(&self) -> String {
+        match &self.host_field {
+            HostField::Literal(host) => host.clone(),
+            HostField::Client | HostField::Backend => self.authority(),
+        }
+    }
+
     /// `host:port`: what logs call this backend.
     #[must_use]
     pub fn label(&self) -> String {
@@ -99,7 +213,126 @@ impl fmt::Display for BackendConfig {
             Scheme::Https => "https",
         };
         write!(f, "{scheme}://{}{}", self.authority(), self.prefix)?;
-        if self.weight == 1 { Ok(()) } else { write!(f, ",weight={}", self.weight) }
+        if self.weight != 1 {
+            write!(f, ",weight={}", self.weight)?;
+        }
+        if let Some(count) = self.connections_count_max {
+            write!(f, ",max_conns={count}")?;
+        }
+        if self.host_field != self.scheme.default_host_field() {
+            let host = match &self.host_field {
+                HostField::Client => "client",
+                HostField::Backend => "backend",
+                HostField::Literal(host) => host,
+            };
+            write!(f, ",host={host}")?;
+        }
+        for (word, is_so) in [
+            (",backup", self.role == Role::Backup),
+            (",drain", self.intake == Intake::Drained),
+            (",insecure", self.tls.verify == Verify::Nothing),
+        ] {
+            if is_so {
+                f.write_str(word)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Something that can be said about a backend. Everything that is known of it stands here and nowhere
+/// else.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// What it is called.
+    pub name: &'static str,
+    /// What its value is called; one without is a switch, and set with an empty text.
+    pub value: Option<&'static str>,
+    /// Reads the value.
+    pub set: fn(&mut BackendConfig, &str) -> Result<(), String>,
+}
+
+/// All of them, but for those that are files.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "weight",
+        value: Some("N"),
+        set: |backend, text| {
+            backend.weight = match text.parse() {
+                Ok(weight @ 1..=WEIGHT_MAX) if is_plain(text) => weight,
+                _ => return Err(format!("a weight is a whole number from 1 to {WEIGHT_MAX}")),
+            };
+            Ok(())
+        },
+    },
+    Setting {
+        name: "max_conns",
+        value: Some("N"),
+        set: |backend, text| {
+            backend.connections_count_max = Some(parse_count(text)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "host",
+        value: Some("HOST"),
+        set: |backend, text| {
+            backend.host_field = parse_host_field(text)?;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "backup",
+        value: None,
+        set: |backend, _| {
+            backend.role = Role::Backup;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "drain",
+        value: None,
+        set: |backend, _| {
+            backend.intake = Intake::Drained;
+            Ok(())
+        },
+    },
+    Setting {
+        name: "insecure",
+        value: None,
+        set: |backend, _| {
+            backend.tls.verify = Verify::Nothing;
+            Ok(())
+        },
+    },
+];
+
+/// The largest number that counts something: descriptors do not go further.
+pub const COUNT_MAX: usize = 1 << 29;
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit())
+}
+
+/// Reads a number of things.
+///
+/// # Errors
+/// Says what is allowed when the text is anything but a number from 1 to [`COUNT_MAX`].
+pub fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=COUNT_MAX) if is_plain(text) => Ok(count),
+        _ => Err(format!("a number is a whole one from 1 to {COUNT_MAX}")),
+    }
+}
+
+fn parse_host_field(text: &str) -> Result<HostField, String> {
+    match text {
+        "client" => Ok(HostField::Client),
+        "backend" => Ok(HostField::Backend),
+        _ => match split_port(text).and_then(|(host, _)| parse_host(host)) {
+            Ok(_) => Ok(HostField::Literal(text.to_owned())),
+            Err(_) => Err("a host is client, backend or HOST[:PORT], as in www.example.org".into()),
+        },
     }
 }
 
@@ -108,35 +341,60 @@ impl fmt::Display for BackendConfig {
 /// # Errors
 /// One sentence that says what is wrong, and what would be right where that can be told.
 pub fn parse_backend(text: &str) -> Result<BackendConfig, String> {
-    let (url, weight) = split_weight(text)?;
+    let mut parts = text.split(',');
+    let mut backend = parse_url(parts.next().unwrap_or_default())?;
+    for part in parts {
+        apply_setting(&mut backend, part)?;
+    }
+    if backend.tls.verify == Verify::Nothing && backend.scheme == Scheme::Http {
+        return Err("insecure is for https backends: with http nothing is secure".into());
+    }
+    Ok(backend)
+}
+
+/// `key=value` behind a URL; a switch may stand alone.
+fn apply_setting(backend: &mut BackendConfig, part: &str) -> Result<(), String> {
+    let (name, value) = match part.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (part, None),
+    };
+    let names = || SETTINGS.iter().map(|setting| setting.name);
+    let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
+        let hint = match nearest(name, names()) {
+            Some(near) => format!(": did you mean {near}?"),
+            None => String::new(),
+        };
+        let all = names().collect::<Vec<_>>().join(", ");
+        return Err(format!("after the URL only {all} may follow, with commas{hint}"));
+    };
+    match (setting.value, value) {
+        (Some(_), Some(value)) => (setting.set)(backend, value),
+        (Some(shown), None) => Err(format!("{name} needs a value: {name}={shown}")),
+        (None, None | Some("true")) => (setting.set)(backend, ""),
+        (None, Some("false")) => Ok(()),
+        (None, Some(_)) => Err(format!("{name} is true or false")),
+    }
+}
+
+/// Reads a URL with nothing behind it.
+///
+/// # Errors
+/// As [`parse_backend`].
+pub fn parse_url(url: &str) -> Result<BackendConfig, String> {
     let (scheme, rest) = split_scheme(url)?;
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
     if authority.contains('@') {
         return Err("a backend has no user or password in its URL".into());
     }
+    if path.contains(',') {
+        return Err("a backend's URL has no comma; write it as %2C".into());
+    }
     let (host, port) = split_port(authority)?;
     let host = parse_host(host)?;
     let prefix = parse_prefix(path)?;
-    let host_field = match scheme {
-        Scheme::Http => HostField::Client,
-        Scheme::Https => HostField::Backend,
-    };
     let port = port.unwrap_or(scheme.default_port());
-    Ok(BackendConfig { scheme, host, port, prefix, weight, host_field })
-}
-
-fn split_weight(text: &str) -> Result<(&str, u32), String> {
-    let Some((url, setting)) = text.split_once(',') else {
-        return Ok((text, 1));
-    };
-    let Some(number) = setting.strip_prefix("weight=") else {
-        return Err("after the URL only ,weight=N may follow".into());
-    };
-    match number.parse() {
-        Ok(weight) if (1..=WEIGHT_MAX).contains(&weight) => Ok((url, weight)),
-        _ => Err(format!("a weight is a whole number from 1 to {WEIGHT_MAX}")),
-    }
+    Ok(BackendConfig { prefix, ..BackendConfig::new(scheme, host, port) })
 }
 
 fn split_scheme(url: &str) -> Result<(Scheme, &str), String> {
@@ -267,6 +525,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_behind_a_url() {
+        let all = "https://h,weight=2,max_conns=7,host=www.example.org:8080,backup,drain,insecure";
+        let backend = parse_backend(all).expect(all);
+        let Verify::Nothing = backend.tls.verify else { panic!("{backend:?}") };
+        assert_eq!((backend.weight, backend.connections_count_max), (2, Some(7)));
+        assert_eq!((backend.role, backend.intake), (Role::Backup, Intake::Drained));
+        assert_eq!(backend.own_host(), "www.example.org:8080");
+        assert_eq!(backend.to_string(), all);
+        for (text, want) in [
+            ("https://h,host=client", "https://h,host=client"),
+            ("https://h,host=backend", "https://h"),
+            ("http://h,backup=true,drain=false", "http://h,backup"),
+            ("http://h,weight=2,weight=3", "http://h,weight=3"),
+        ] {
+            assert_eq!(parse_backend(text).expect(text).to_string(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_are_compared_without_what_is_said_about_them() {
+        let place = |text| parse_backend(text).expect(text);
+        for (one, other, same) in [
+            ("http://h", "http://H:80/,weight=3", true),
+            ("http://h", "https://h", false),
+            ("http://h", "http://h/a", false),
+            ("http://h", "http://h:81", false),
+        ] {
+            assert_eq!(place(one).is_same_place(&place(other)), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_not_for_logs() {
+        let identity = Identity { cert_pem: b"c".to_vec(), key_pem: b"secret".to_vec() };
+        assert_eq!(format!("{identity:?}"), "Identity { .. }");
+    }
+
+    #[test]
     fn urls_that_are_not() {
         for (text, part) in [
             ("", "begins with http://"),
@@ -301,7 +597,18 @@ mod tests {
             ("http://h,weight=0", "from 1 to 1000"),
             ("http://h,weight=1001", "from 1 to 1000"),
             ("http://h,weight=-1", "from 1 to 1000"),
-            ("http://h,wieght=2", "only ,weight=N"),
+            ("http://h,wieght=2", "did you mean weight?"),
+            ("http://h,frobnicate", "only weight, max_conns, host, backup, drain, insecure"),
+            ("http://h,", "only weight"),
+            ("http://h,weight", "weight needs a value: weight=N"),
+            ("http://h,weight=+2", "from 1 to 1000"),
+            ("http://h,max_conns=0", "from 1 to"),
+            ("http://h,host=", "client, backend or HOST"),
+            ("http://h,host=a b", "client, backend or HOST"),
+            ("http://h,host=http://a", "client, backend or HOST"),
+            ("http://h,host=a\r\nX: y", "client, backend or HOST"),
+            ("http://h,backup=yes", "backup is true or false"),
+            ("http://h,insecure", "insecure is for https"),
         ] {
             let error = parse_backend(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

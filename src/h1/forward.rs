@@ -57,9 +57,9 @@ pub struct OutboundHead {
 pub struct BackendView<'a> {
     /// Put in front of the path.
     pub prefix: &'a [u8],
-    /// The backend's own authority.
+    /// The `Host` that is the backend's own: its authority, or what was configured for it.
     pub authority: &'a [u8],
-    /// Whether the backend sees its own name as `Host`, not the client's.
+    /// Whether the backend sees that as `Host`, not the client's.
     pub sees_itself: bool,
 }
 

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::health::{Change, Health};
 use crate::backend::pool::Pool;
-use crate::config::backend_url::HostField;
-use crate::config::{BackendConfig, Host};
+use crate::config::{BackendConfig, Host, HostField};
 use crate::h1::forward::BackendView;
 use crate::h1::reply::Reason;
 use crate::net::resolve::Name;
@@ -35,7 +34,7 @@ pub struct Backend {
     pub probe_due: Option<Instant>,
     addresses: Vec<SocketAddr>,
     preferred: usize,
-    authority: String,
+    own_host: String,
     prefix: String,
     host_field: HostField,
     name: NameCondition,
@@ -73,9 +72,9 @@ impl Backend {
             probe_due: None,
             addresses,
             preferred: 0,
-            authority: config.authority(),
+            own_host: config.own_host(),
             prefix: config.prefix.clone(),
-            host_field: config.host_field,
+            host_field: config.host_field.clone(),
             name,
             quiet_until: None,
         }
@@ -133,8 +132,8 @@ impl Backend {
     pub fn view(&self) -> BackendView<'_> {
         BackendView {
             prefix: self.prefix.as_bytes(),
-            authority: self.authority.as_bytes(),
-            sees_itself: self.host_field == HostField::Backend,
+            authority: self.own_host.as_bytes(),
+            sees_itself: self.host_field != HostField::Client,
         }
     }
 

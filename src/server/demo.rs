@@ -12,7 +12,6 @@ use std::thread;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::backend_url::HostField;
 use crate::config::{BackendConfig, Host, Limits, Scheme};
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
@@ -37,13 +36,8 @@ impl Demo {
     /// How to reach them.
     #[must_use]
     pub fn backends(&self) -> Vec<BackendConfig> {
-        let backend = |address: &SocketAddr| BackendConfig {
-            scheme: Scheme::Http,
-            host: Host::Address(address.ip()),
-            port: address.port(),
-            prefix: String::new(),
-            weight: 1,
-            host_field: HostField::Client,
+        let backend = |address: &SocketAddr| {
+            BackendConfig::new(Scheme::Http, Host::Address(address.ip()), address.port())
         };
         self.addresses.iter().map(backend).collect()
     }

@@ -614,7 +614,12 @@ fn backends(script: &Script) -> Vec<(Backend, u32)> {
         };
         let port = scheme.default_port();
         let prefix = plan.prefix.to_owned();
-        let config = BackendConfig { scheme, host, port, prefix, weight: plan.weight, host_field };
+        let config = BackendConfig {
+            prefix,
+            weight: plan.weight,
+            host_field,
+            ..BackendConfig::new(scheme, host, port)
+        };
         let security = match scheme {
             Scheme::Http => transport::Security::Plain,
             #[cfg(feature = "tls")]

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use hyper::Uri;
 use libfuzzer_sys::fuzz_target;
-use roundel::cli::{self, Request};
+use roundel::cli::{self, Complaint, Request};
 use roundel::config::Backends;
 use roundel::config::backend_url::{PREFIX_BYTES_MAX, WEIGHT_MAX, parse_backend};
 use roundel::config::duration::{DURATION_MAX, parse_duration, show_duration};
@@ -20,8 +20,9 @@ fuzz_target!(|input: &[u8]| {
         check_backend(text);
         check_duration(text);
     }
-    // The option that reads a file is left out: the file may be a device without an end.
-    if !input.windows(4).any(|window| window == b"--ca") {
+    // The options that read files are left out: what these say is not the input's.
+    let reads = |line: &&[u8]| line.starts_with(b"-") && line.contains(&b'c');
+    if !lines.iter().any(reads) {
         check_arguments(lines.iter().map(|line| OsString::from_vec(line.to_vec())).collect());
     }
 });
@@ -67,14 +68,17 @@ fn check_duration(text: &str) {
 
 fn check_arguments(arguments: Vec<OsString>) {
     match cli::parse(arguments) {
-        Ok(Request::Run(config)) => {
+        Ok(Request::Run(config) | Request::Check(config)) => {
             assert!(!config.listen.is_empty());
             if let Backends::Configured(backends) = &config.backends {
                 assert!(!backends.is_empty());
             }
         }
         Ok(Request::Print(text)) => assert!(text.ends_with('\n')),
-        Err(said) => assert!(!said.is_empty()),
+        Err(complaints) => {
+            assert!(!complaints.is_empty());
+            assert!(complaints.iter().all(|one| matches!(one, Complaint::Arguments(_))));
+        }
     }
 }
 
