@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::health::{Change, Health};
 use crate::backend::pool::Pool;
-use crate::config::{BackendConfig, Host, HostField};
+use crate::config::{BackendConfig, Host, HostField, Intake, Role};
 use crate::h1::forward::BackendView;
 use crate::h1::reply::Reason;
 use crate::net::resolve::Name;
@@ -28,8 +28,14 @@ pub struct Backend {
     pub security: Security,
     /// Its connections.
     pub pool: Pool,
-    /// Whether it is given requests.
+    /// Whether it is well enough for requests.
     pub health: Health,
+    /// When it is given requests.
+    pub role: Role,
+    /// Whether it is given any.
+    pub intake: Intake,
+    /// The most connections that were allowed for it alone.
+    pub connections_count_max: Option<usize>,
     /// When the next probe is due, where there are probes and none is under way.
     pub probe_due: Option<Instant>,
     addresses: Vec<SocketAddr>,
@@ -69,6 +75,9 @@ impl Backend {
             security,
             pool: Pool::default(),
             health: Health::default(),
+            role: config.role,
+            intake: config.intake,
+            connections_count_max: config.connections_count_max,
             probe_due: None,
             addresses,
             preferred: 0,
@@ -96,10 +105,17 @@ impl Backend {
     #[must_use]
     pub fn condition(&self) -> &'static str {
         match self.name {
+            _ if self.intake == Intake::Drained => "drained",
             NameCondition::None | NameCondition::Resolved => self.health.word(),
             NameCondition::Awaited => "name not resolved yet",
             NameCondition::Unresolvable => "name cannot be resolved",
         }
+    }
+
+    /// Whether requests may go there, if it is well: it has an address and is not drained.
+    #[must_use]
+    pub fn takes_requests(&self) -> bool {
+        self.has_address() && self.intake == Intake::Open
     }
 
     /// Whether it is (still) at this address.

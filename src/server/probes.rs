@@ -59,8 +59,8 @@ impl<N: Net> Worker<N> {
         if self.shared.phase == Phase::Draining {
             return;
         }
-        if !self.roster[id].has_address() {
-            // Its name says enough; the log has told.
+        if !self.roster[id].takes_requests() {
+            // Its name says enough, and the log has told; or nobody asks, because it is drained.
             return self.plan_probe(id);
         }
         let until = self.shared.now.instant + probe.timeout;

@@ -1,8 +1,10 @@
 //! All backends, and which of them gets the next request.
 //!
-//! Turns are taken among those that are in and have room. One that was out and may be tried gets the
-//! next request as its trial, outside of the turns. Where nobody is in, everybody is tried (*fail open*):
-//! a verdict that hits all at once says more about us, or about the network, than about them.
+//! Turns are taken among those that are in and have room: first among the main ones, and among the
+//! backups where none of these can take a request. One that was out and may be tried gets the next request
+//! of its rank as its trial, outside of the turns. Where nobody is in, everybody is tried (*fail open*):
+//! a verdict that hits all at once says more about us, or about the network, than about them. One that
+//! is drained is never chosen.
 //!
 //! Knows nothing of connections and clients. Invariant: a backend that has become eligible, or is no
 //! longer, lets the turns begin anew, so that they are exact over whoever is in.
@@ -15,22 +17,26 @@ use super::backends::Backend;
 use crate::backend::BackendId;
 use crate::backend::balance::Balancer;
 use crate::backend::health::{Change, Outage};
-use crate::config::HealthConfig;
+use crate::config::{HealthConfig, Intake, Role};
 use crate::h1::reply::Reason;
 
 /// All backends.
 #[derive(Debug)]
 pub struct Roster {
     backends: Vec<Backend>,
-    /// Turns among those that are in and have an address.
+    /// Turns among the main ones that are in and have an address.
     turns: Balancer,
     /// Turns among the same for requests that come back from one of them, so that these cost nobody its
     /// turn.
     second_tries: Balancer,
-    /// Turns among all, for where nobody of those is left.
+    /// Turns among the backups that are in and have an address, for first and second tries alike.
+    reserves: Balancer,
+    /// Turns among all that are not drained, for where nobody of those is left.
     last_resort: Balancer,
-    /// Those whose next request is a trial, in the order in which their time was over.
+    /// The main ones whose next request is a trial, in the order in which their time was over.
     trials: VecDeque<BackendId>,
+    /// The same for backups. They wait for as long as the main ones do well, so nobody looks at them then.
+    reserve_trials: VecDeque<BackendId>,
     config: HealthConfig,
 }
 
@@ -53,9 +59,18 @@ impl Roster {
     pub fn new(backends: Vec<(Backend, u32)>, config: HealthConfig) -> Self {
         let (backends, weights): (Vec<Backend>, Vec<u32>) = backends.into_iter().unzip();
         let turns = Balancer::new(weights);
-        let (second_tries, last_resort) = (turns.clone(), turns.clone());
-        let trials = VecDeque::new();
-        let mut roster = Self { backends, turns, second_tries, last_resort, trials, config };
+        let (second_tries, reserves, last_resort) = (turns.clone(), turns.clone(), turns.clone());
+        let mut roster = Self {
+            backends,
+            turns,
+            second_tries,
+            reserves,
+            last_resort,
+            trials: VecDeque::new(),
+            reserve_trials: VecDeque::new(),
+            config,
+        };
+        roster.set_last_resort();
         roster.let_turns_begin_anew();
         roster
     }
@@ -90,21 +105,29 @@ impl Roster {
 
     /// Who gets a request that these were asked already.
     pub fn choose(&mut self, tried: &[BackendId], now: Instant) -> Choice {
-        if let Some(id) = self.next_trial(tried, now) {
-            return Choice::Trial(id);
+        for role in [Role::Main, Role::Backup] {
+            if let Some(id) = self.next_trial(role, tried, now) {
+                return Choice::Trial(id);
+            }
+            let backends = &self.backends;
+            let turns = match role {
+                Role::Main if tried.is_empty() => &mut self.turns,
+                Role::Main => &mut self.second_tries,
+                Role::Backup => &mut self.reserves,
+            };
+            let is_free = |id: BackendId| !tried.contains(&id) && backends[id.0].pool.has_room();
+            if let Some(id) = turns.next(is_free) {
+                return Choice::Backend(id);
+            }
         }
         let backends = &self.backends;
         let is_new = |id: BackendId| !tried.contains(&id);
-        let is_free = |id: BackendId| is_new(id) && backends[id.0].pool.has_room();
-        let turns = if tried.is_empty() { &mut self.turns } else { &mut self.second_tries };
-        if let Some(id) = turns.next(is_free) {
-            return Choice::Backend(id);
-        }
-        if self.turns.members().any(is_new) {
+        if self.turns.members().chain(self.reserves.members()).any(is_new) {
             return Choice::Busy;
         }
-        let is_possible = |id: BackendId| is_new(id) && backends[id.0].has_address();
-        if let Some(id) = self.last_resort.next(|id| is_possible(id) && is_free(id)) {
+        let is_possible = |id: BackendId| is_new(id) && backends[id.0].takes_requests();
+        let is_free = |id: BackendId| is_possible(id) && backends[id.0].pool.has_room();
+        if let Some(id) = self.last_resort.next(is_free) {
             return Choice::Backend(id);
         }
         if self.last_resort.members().any(is_possible) { Choice::Busy } else { Choice::Nobody }
@@ -113,42 +136,55 @@ impl Roster {
     /// Whether there is a backend to try besides this one and those that were tried.
     #[must_use]
     pub fn has_other(&self, tried: &[BackendId], this: BackendId) -> bool {
-        self.ids().any(|id| id != this && !tried.contains(&id) && self.backends[id.0].has_address())
+        let is_other = |id: BackendId| id != this && !tried.contains(&id);
+        self.ids().any(|id| is_other(id) && self.backends[id.0].takes_requests())
     }
 
     /// Whether a backend besides this one is in.
     #[must_use]
     pub fn has_other_in(&self, this: BackendId) -> bool {
-        self.turns.members().any(|id| id != this)
+        self.turns.members().chain(self.reserves.members()).any(|id| id != this)
     }
 
-    fn next_trial(&mut self, tried: &[BackendId], now: Instant) -> Option<BackendId> {
-        if self.trials.is_empty() {
+    fn next_trial(&mut self, role: Role, tried: &[BackendId], now: Instant) -> Option<BackendId> {
+        let Self { backends, trials, reserve_trials, .. } = self;
+        let trials = match role {
+            Role::Main => trials,
+            Role::Backup => reserve_trials,
+        };
+        if trials.is_empty() {
             return None;
         }
-        let backends = &self.backends;
-        self.trials.retain(|id| backends[id.0].health.awaits_trial());
-        let place = self.trials.iter().position(|id| {
+        trials.retain(|id| backends[id.0].health.awaits_trial());
+        let place = trials.iter().position(|id| {
             let backend = &backends[id.0];
-            backend.has_address() && backend.pool.has_room() && !tried.contains(id)
+            backend.takes_requests() && backend.pool.has_room() && !tried.contains(id)
         })?;
-        let id = self.trials.remove(place)?;
+        let id = trials.remove(place)?;
         self.backends[id.0].health.begin_trial(now, &self.config.passive);
         log::debug!("backend {} is tried with a request", self.backends[id.0].label);
         Some(id)
     }
 
+    /// The next request that may go there is a trial.
+    fn await_trial(&mut self, id: BackendId) {
+        match self.backends[id.0].role {
+            Role::Main => self.trials.push_back(id),
+            Role::Backup => self.reserve_trials.push_back(id),
+        }
+    }
+
     /// A backend's time out may be over.
     pub fn came_due(&mut self, id: BackendId, now: Instant) {
         if self.backends[id.0].health.comes_due(now) {
-            self.trials.push_back(id);
+            self.await_trial(id);
         }
     }
 
     /// The request that was to try a backend will not show anything.
     pub fn trial_lapsed(&mut self, id: BackendId, sent: Outage) {
         if self.backends[id.0].health.trial_lapsed(sent) {
-            self.trials.push_back(id);
+            self.await_trial(id);
         }
     }
 
@@ -202,11 +238,22 @@ impl Roster {
 
     /// Somebody is in from now on, or no longer.
     fn let_turns_begin_anew(&mut self) {
-        let Self { backends, turns, second_tries, .. } = self;
-        let is_in = |backend: &Backend| backend.has_address() && backend.health.is_in();
-        let all = backends.iter().enumerate();
-        turns.set_members(all.filter(|(_, one)| is_in(one)).map(|(id, _)| BackendId(id)));
+        let Self { backends, turns, second_tries, reserves, .. } = self;
+        let is_in = |backend: &Backend| backend.takes_requests() && backend.health.is_in();
+        let those = |role| {
+            let all = backends.iter().enumerate();
+            let chosen = all.filter(move |(_, one)| one.role == role && is_in(one));
+            chosen.map(|(id, _)| BackendId(id))
+        };
+        turns.set_members(those(Role::Main));
         second_tries.clone_from(turns);
+        reserves.set_members(those(Role::Backup));
+    }
+
+    fn set_last_resort(&mut self) {
+        let all = self.backends.iter().enumerate();
+        let open = all.filter(|(_, one)| one.intake == Intake::Open);
+        self.last_resort.set_members(open.map(|(id, _)| BackendId(id)));
     }
 }
 
@@ -344,5 +391,44 @@ mod tests {
         let sent = roster.backends[0].health.outage();
         roster.trial_lapsed(BackendId(0), sent);
         assert_eq!(choices(&mut roster, 2), "ab");
+    }
+
+    #[test]
+    fn a_backup_is_not_even_tried_while_a_main_one_is_well() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(3, Some(1));
+        roster.backends[0].role = Role::Backup;
+        roster.let_turns_begin_anew();
+        for _ in 0..3 {
+            fails(&mut roster, 0, now);
+        }
+        roster.came_due(BackendId(0), now + Duration::from_secs(1));
+        assert_eq!(choices(&mut roster, 4), "bcbc");
+        let tried = [BackendId(1), BackendId(2)];
+        assert_eq!(roster.choose(&tried, now), Choice::Trial(BackendId(0)), "now it is needed");
+        roster.backends[1].pool.opened();
+        roster.backends[2].pool.opened();
+        let sent = roster.backends[0].health.outage();
+        roster.note_success(BackendId(0), sent, now);
+        assert_eq!(choices(&mut roster, 2), "aa", "the others are full");
+        roster.backends[0].pool.opened();
+        assert_eq!(choices(&mut roster, 1), "!");
+        assert!(roster.has_other_in(BackendId(1)));
+    }
+
+    #[test]
+    fn a_drained_one_is_nobody() {
+        let now = crate::clock::now().instant;
+        let mut roster = roster(2, None);
+        roster.backends[0].intake = Intake::Drained;
+        roster.set_last_resort();
+        roster.let_turns_begin_anew();
+        assert_eq!(choices(&mut roster, 3), "bbb");
+        assert_eq!(roster.choose(&[BackendId(1)], now), Choice::Nobody);
+        assert!(!roster.has_other(&[], BackendId(1)) && !roster.has_other_in(BackendId(1)));
+        for _ in 0..3 {
+            fails(&mut roster, 1, now);
+        }
+        assert_eq!(choices(&mut roster, 3), "bbb", "all that are left are tried");
     }
 }

@@ -125,7 +125,8 @@ impl<N: Net> Worker<N> {
         let metrics = settings.counts.then(|| Metrics::new(backends.len(), now.instant));
         let mut roster = Roster::new(backends, settings.health);
         for backend in roster.iter_mut() {
-            backend.pool = Pool::new(settings.limits.backend_connections_count_max);
+            let for_all = settings.limits.backend_connections_count_max;
+            backend.pool = Pool::new(backend.connections_count_max.or(for_all));
         }
         Self {
             net,
