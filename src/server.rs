@@ -18,6 +18,7 @@ pub mod overdue;
 pub mod probes;
 pub mod record;
 pub mod roster;
+mod secured;
 pub mod settle;
 pub mod slots;
 pub mod timers;
@@ -33,14 +34,13 @@ use std::time::Duration;
 use mio::net::TcpListener;
 
 use crate::clock;
-use crate::config::{BackendConfig, Backends, Config, Scheme};
+use crate::config::{BackendConfig, Backends, Config, Verify};
 use crate::net::listener::listen;
 use crate::net::resolve::{Questions, SystemLookup};
 use crate::net::sys::raise_descriptor_limit;
-use crate::net::transport::Security;
 use crate::observe::access_log::AccessLog;
-use backends::Backend;
 use event_loop::EventLoop;
+use secured::secured;
 use worker::Settings;
 
 /// How long the start waits for the first addresses of names. Whoever has none by then is down until
@@ -114,6 +114,13 @@ pub fn run(config: &Config) -> Result<(), RunError> {
 fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
     let labels: Vec<String> = configs.iter().map(BackendConfig::to_string).collect();
     log::info!("balancing over {}", labels.join(", "));
+    for backend in configs.iter().filter(|backend| backend.tls.verify == Verify::Nothing) {
+        let label = backend.label();
+        log::warn!(
+            "backend {label} is insecure: its certificate is not checked, so anybody in between can \
+             read and change what goes there"
+        );
+    }
     for address in event_loop.addresses() {
         log::info!("listening on http://{address}");
     }
@@ -151,49 +158,6 @@ fn open(address: SocketAddr) -> Result<TcpListener, RunError> {
         };
         RunError::Failed(format!("cannot listen on {address}: {error}{advice}"))
     })
-}
-
-/// Gives each backend its security.
-#[cfg(feature = "tls")]
-fn secured(
-    configs: &[BackendConfig],
-    ca_pem: Option<&[u8]>,
-) -> Result<Vec<(Backend, u32)>, RunError> {
-    use crate::net::tls::{TlsClient, Trust};
-    let trust = if ca_pem.is_some() || configs.iter().any(|c| c.scheme == Scheme::Https) {
-        let trust = Trust::new(ca_pem, configs.len());
-        Some(trust.map_err(|e| RunError::Wrong(format!("the file of --ca is of no use: {e}")))?)
-    } else {
-        None
-    };
-    let secure = |config: &BackendConfig| match (config.scheme, &trust) {
-        (Scheme::Https, Some(trust)) => {
-            let client = TlsClient::new(trust.clone(), &config.host).map_err(|e| {
-                RunError::Wrong(format!("no certificate can be for {}: {e}", config.host))
-            })?;
-            Ok((Backend::new(config, Security::Tls(client)), config.weight))
-        }
-        (Scheme::Http | Scheme::Https, _) => {
-            Ok((Backend::new(config, Security::Plain), config.weight))
-        }
-    };
-    configs.iter().map(secure).collect()
-}
-
-/// Without TLS there are only plain backends.
-#[cfg(not(feature = "tls"))]
-fn secured(
-    configs: &[BackendConfig],
-    ca_pem: Option<&[u8]>,
-) -> Result<Vec<(Backend, u32)>, RunError> {
-    let https = configs.iter().find(|config| config.scheme == Scheme::Https);
-    if https.is_some() || ca_pem.is_some() {
-        let what = https.map_or_else(|| "--ca".to_owned(), BackendConfig::to_string);
-        return Err(RunError::Wrong(format!(
-            "{what} needs TLS, and this roundel was built without it"
-        )));
-    }
-    Ok(configs.iter().map(|c| (Backend::new(c, Security::Plain), c.weight)).collect())
 }
 
 /// A number that is different in each process: the standard library seeds its hash maps with one.

@@ -247,7 +247,6 @@ fn a_probe_needs_no_place_among_the_connections() {
 
 #[cfg(feature = "tls")]
 #[path = "support/tls.rs"]
-#[allow(dead_code, reason = "each test file uses its own part of the harness")]
 mod tls;
 
 /// A probe trusts whom requests trust, and asks the host that the certificate is for.

@@ -4,27 +4,32 @@
 //! shared scratch, so that an idle connection holds its keys and nothing else. What a connection keeps
 //! of its own is `carry`: a record that has not arrived whole.
 //!
-//! Knows nothing of HTTP. Invariants: SNI and verification are always on; no plaintext is accepted
-//! before the handshake is over; the end of the stream without TLS's own end is told apart from an
+//! Knows nothing of HTTP. Invariants: SNI is always on, and so is verification unless the operator said
+//! of a backend that it is not; no plaintext is accepted before the handshake is over; the end of the stream without TLS's own end is told apart from an
 //! end in good order.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 use super::latch::{Latch, Readiness};
 use super::link::{Broken, Handshake, Received, Sent, read_plain, send_through};
 use super::outbox::Outbox;
 use super::transport::HandshakeError;
 use super::{Sock, TlsScratch};
-use crate::config::Host;
+use crate::config::backend_url::{Host, Identity, Verify};
 use crate::h1::reply::Reason;
 
 /// How many tickets are kept for each backend: each is good for one handshake.
@@ -37,7 +42,34 @@ const CARRY_BYTES_MAX: usize = 128 * 1024;
 /// The least room that a read has, so that a whole record always fits behind what is carried.
 const READ_BYTES_MIN: usize = 32 * 1024;
 
-/// Whom to trust: shared by all backends.
+/// Whom to trust, and who we are ourselves: what backends may have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TrustSet<'a> {
+    /// How much of their certificates is checked.
+    pub verify: Verify,
+    /// A PEM text with those who vouch for them; `None` are the public roots that are built in.
+    pub ca_pem: Option<&'a [u8]>,
+    /// What they are shown if they ask who we are.
+    pub identity: Option<&'a Identity>,
+}
+
+/// Why there is nothing to begin connections with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrustError {
+    /// What is of no use: `ca`, `cert` or `key`.
+    pub what: &'static str,
+    /// Why.
+    pub text: String,
+}
+
+impl TrustError {
+    fn new(what: &'static str, text: impl Into<String>) -> Self {
+        Self { what, text: text.into() }
+    }
+}
+
+/// A [`TrustSet`] that can be used. Its backends share it, and with it the tickets of their sessions;
+/// those of another set never get these.
 #[derive(Clone)]
 pub struct Trust(Arc<ClientConfig>);
 
@@ -48,32 +80,106 @@ impl fmt::Debug for Trust {
 }
 
 impl Trust {
-    /// Trusts the certificates of this PEM text, or without one the public roots that are built in.
+    /// For so many backends.
     ///
     /// # Errors
-    /// In words, when the text has no usable certificate.
-    pub fn new(ca_pem: Option<&[u8]>, backends: usize) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        match ca_pem {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    let certificate = certificate.map_err(|e| format!("not PEM: {e}"))?;
-                    roots.add(certificate).map_err(|e| format!("not a certificate: {e}"))?;
-                }
-                if roots.is_empty() {
-                    return Err("there is no certificate in it".into());
-                }
-            }
-        }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    /// When a text has no usable certificate or key.
+    pub fn new(set: TrustSet<'_>, backends: usize) -> Result<Self, TrustError> {
+        let provider = Arc::new(provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .map_err(|e| TrustError::new("ca", e.to_string()))?;
+        let builder = match set.verify {
+            Verify::Full => builder.with_root_certificates(roots(set.ca_pem)?),
+            Verify::Nothing => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms))),
+        };
+        let mut config = match set.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = certificates(&identity.cert_pem, "cert")?;
+                let key = PrivateKeyDer::from_pem_slice(&identity.key_pem)
+                    .map_err(|e| TrustError::new("key", format!("not PEM: {e}")))?;
+                builder.with_client_auth_cert(chain, key).map_err(|e| match e {
+                    Error::InconsistentKeys(_) => {
+                        TrustError::new("key", "it is not the key of the certificate")
+                    }
+                    e => TrustError::new("key", e.to_string()),
+                })?
+            }
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(TICKETS_PER_BACKEND * backends.max(1));
         Ok(Self(Arc::new(config)))
+    }
+}
+
+fn roots(ca_pem: Option<&[u8]>) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    match ca_pem {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(pem) => {
+            for certificate in certificates(pem, "ca")? {
+                let refused = |e| TrustError::new("ca", format!("not a certificate: {e}"));
+                roots.add(certificate).map_err(refused)?;
+            }
+        }
+    }
+    Ok(roots)
+}
+
+/// The certificates of a PEM text, at least one.
+fn certificates(
+    pem: &[u8],
+    what: &'static str,
+) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.map_err(|e| TrustError::new(what, format!("not PEM: {e}")))?;
+    if all.is_empty() {
+        return Err(TrustError::new(what, "there is no certificate in it"));
+    }
+    Ok(all)
+}
+
+/// Takes any certificate, from whomever it is. That the peer has its key is still checked, which is
+/// worth little: anybody can have one.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 

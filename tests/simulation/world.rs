@@ -600,7 +600,13 @@ impl<'a> World<'a> {
 fn backends(script: &Script) -> Vec<(Backend, u32)> {
     #[cfg(feature = "tls")]
     let trust = script.backends.iter().any(|plan| plan.security != Security::Plain).then(|| {
-        roundel::net::tls::Trust::new(Some(authority_pem().as_bytes()), script.backends.len())
+        let ca_pem = authority_pem();
+        let set = roundel::net::tls::TrustSet {
+            verify: roundel::config::Verify::Full,
+            ca_pem: Some(ca_pem.as_bytes()),
+            identity: None,
+        };
+        roundel::net::tls::Trust::new(set, script.backends.len())
             .expect("the authority's certificate")
     });
     let make = |(id, plan): (usize, &BackendPlan)| {

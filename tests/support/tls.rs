@@ -7,6 +7,7 @@
 //! between and passes octets on one by one.
 //!
 //! As in the rest of the harness, every wait ends in a panic after [`PATIENCE`].
+#![allow(dead_code, reason = "each test file uses its own part of the harness")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -32,10 +33,11 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
-    HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, SupportedProtocolVersion,
+    HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer},
-    server::Acceptor,
+    server::{Acceptor, WebPkiClientVerifier},
 };
 use socket2::SockRef;
 use time::OffsetDateTime;
@@ -86,7 +88,7 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate =
             params(names, validity).signed_by(&key, &self.issuer).expect("a certificate");
-        Identity { certificate: certificate.der().clone(), key }
+        Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }
     }
 }
 
@@ -94,7 +96,7 @@ impl Authority {
 pub(crate) fn self_signed(names: &[&str]) -> (Identity, PemFile) {
     let key = KeyPair::generate().expect("a key");
     let certificate = params(names, Validity::Now).self_signed(&key).expect("a certificate");
-    let identity = Identity { certificate: certificate.der().clone(), key };
+    let identity = Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key };
     (identity, PemFile::new(&certificate.pem()))
 }
 
@@ -114,7 +116,15 @@ fn params(names: &[&str], validity: Validity) -> CertificateParams {
 /// A certificate and its key.
 pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
+    pem: String,
     key: KeyPair,
+}
+
+impl Identity {
+    /// What to name as `cert` and as `key`.
+    pub(crate) fn files(&self) -> [PemFile; 2] {
+        [PemFile::new(&self.pem), PemFile::new(&self.key.serialize_pem())]
+    }
 }
 
 /// A file that goes when it is dropped.
@@ -159,6 +169,24 @@ pub(crate) fn server_config(
         .with_protocol_versions(versions)
         .expect("versions of this provider")
         .with_no_client_auth()
+        .with_single_cert(vec![identity.certificate.clone()], key)
+        .expect("a usable certificate");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config
+}
+
+/// The same, for clients alone who show a certificate of this authority.
+pub(crate) fn demanding_config(identity: &Identity, of_clients: &Authority) -> ServerConfig {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(of_clients.issuer.der().clone()).expect("a certificate");
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let key = PrivateKeyDer::try_from(identity.key.serialize_der()).expect("a PKCS #8 key");
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(BOTH_VERSIONS)
+        .expect("versions of this provider")
+        .with_client_cert_verifier(verifier.build().expect("a verifier"))
         .with_single_cert(vec![identity.certificate.clone()], key)
         .expect("a usable certificate");
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
