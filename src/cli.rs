@@ -32,9 +32,45 @@ pub enum Request {
     /// To run.
     Run(Box<Config>),
     /// To say what would run.
-    Check(Box<Config>),
+    Check {
+        /// What that is.
+        config: Box<Config>,
+        /// What of it was said.
+        differences: Vec<Difference>,
+    },
     /// To print this text and be done.
     Print(String),
+}
+
+/// An option that has another value than its default. Shown, it is a line for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Its name, without the hyphens in front.
+    pub option: &'static str,
+    /// Its value.
+    pub value: String,
+    /// The value that it would have, where there is one.
+    pub default: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { option, value, default } = self;
+        match default {
+            Some(default) => write!(f, "{option} {value}, not {default}"),
+            None => write!(f, "{option} {value}"),
+        }
+    }
+}
+
+fn differences(draft: &Draft) -> Vec<Difference> {
+    let nothing_said = Draft::default();
+    let difference = |option: &Opt| {
+        let (value, default) = ((option.shown)(draft)?, (option.shown)(&nothing_said));
+        let is_other = default.as_ref() != Some(&value);
+        is_other.then_some(Difference { option: option.long, value, default })
+    };
+    OPTIONS.iter().filter_map(difference).collect()
 }
 
 /// Something that is wrong with what was said. Shown, it is what belongs on the standard error.
@@ -80,9 +116,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, V
         }
     }
     line.apply(&mut draft, &mut findings);
+    let differences = differences(&draft);
     let config = finish(draft, &mut findings);
     match config {
-        Some(config) if findings.is_empty() && errand.check => Ok(Request::Check(Box::new(config))),
+        Some(config) if findings.is_empty() && errand.check => {
+            Ok(Request::Check { config: Box::new(config), differences })
+        }
         Some(config) if findings.is_empty() => Ok(Request::Run(Box::new(config))),
         Some(_) | None => Err(findings.complaints()),
     }
@@ -334,7 +373,7 @@ fn unknown_option(shown: &str, long: &str) -> String {
 }
 
 fn help() -> String {
-    let defaults = Timeouts::default();
+    let nothing_said = Draft::default();
     let mut text = String::from(
         "roundel: an HTTP load balancer and reverse proxy\n\n\
          Usage: roundel [OPTIONS] BACKEND...\n       roundel [OPTIONS] --config FILE\n       \
@@ -347,8 +386,8 @@ fn help() -> String {
     for option in OPTIONS {
         let short = option.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
         let value = option.value.map_or_else(String::new, |value| format!(" {value}"));
-        let default =
-            (option.default)(&defaults).map_or_else(String::new, |default| format!(" [{default}]"));
+        let default = (option.shown)(&nothing_said)
+            .map_or_else(String::new, |default| format!(" [{default}]"));
         let name = format!("{short}--{}{value}", option.long);
         text.push_str(&format!("  {name:<34} {}{default}\n", option.help));
     }
@@ -477,6 +516,14 @@ mod tests {
         let missing = parse_line("--ca /nowhere/at/all http://a").expect_err("no such file");
         assert!(missing.starts_with("option --ca \"/nowhere/at/all\": the file cannot be read"));
         assert_eq!(parse_line("").expect_err("no backend").lines().count(), 3);
+    }
+
+    #[test]
+    fn what_was_said_is_told_beside_the_default() {
+        let line = "--check --timeout 5s --drain-timeout 30s --health / --log debug http://a";
+        let Ok(Request::Check { differences, .. }) = parse_line(line) else { panic!("{line}") };
+        let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["timeout 5s, not 60s", "health /, not off", "log debug, not info"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use roundel::cli::{self, Request};
+use roundel::cli::{self, Difference, Request};
 use roundel::config::Config;
 use roundel::server::{self, RunError};
 use simple_logger::SimpleLogger;
@@ -17,7 +17,7 @@ use simple_logger::SimpleLogger;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => run(&config),
-        Ok(Request::Check(config)) => check(&config),
+        Ok(Request::Check { config, differences }) => check(&config, &differences),
         Ok(Request::Print(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -29,9 +29,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(_config: &Config) -> ExitCode {
-    println!("ok");
-    ExitCode::SUCCESS
+fn check(config: &Config, differences: &[Difference]) -> ExitCode {
+    let said: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    match server::plan::plan(config, &said) {
+        Ok(text) => {
+            println!("{text}ok");
+            ExitCode::SUCCESS
+        }
+        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
+        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+    }
 }
 
 fn run(config: &Config) -> ExitCode {

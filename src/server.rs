@@ -3,7 +3,7 @@
 //! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
 //! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`], [`connects`],
 //! [`upstreams`], [`settle`], [`overdue`] and [`probes`] are its chapters, [`roster`] chooses between
-//! backends;
+//! backends; [`plan`] says what would run;
 //! [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod admin;
@@ -15,6 +15,7 @@ pub mod drain;
 pub mod drives;
 pub mod event_loop;
 pub mod overdue;
+pub mod plan;
 pub mod probes;
 pub mod record;
 pub mod roster;

@@ -54,7 +54,7 @@ impl Drop for Folder {
 
 fn parse(arguments: &[&str]) -> Result<Config, Vec<Complaint>> {
     match cli::parse(arguments.iter().map(OsString::from))? {
-        Request::Run(config) | Request::Check(config) => Ok(*config),
+        Request::Run(config) | Request::Check { config, .. } => Ok(*config),
         Request::Print(text) => panic!("{text}"),
     }
 }
@@ -446,4 +446,61 @@ fn a_file_runs() {
     let mut client = roundel.client();
     let got: String = (0..6).map(|_| client.get("/").text()).collect();
     assert_eq!(got, "abaaba");
+}
+
+/// What would run is told, and nothing is done: a port in use, and a log that is not there, stay so.
+#[cfg(feature = "tls")]
+#[test]
+fn check_tells_what_would_run() {
+    let backend = Backend::named("ok");
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = holder.local_addr().expect("its address").port();
+    let folder = Folder::new();
+    let text = format!(
+        "listen = '127.0.0.1:{port}'\ntimeout = '5s'\naccess_log = 'access.log'\n\
+         [[backend]]\nurl = '{}'\nmax_conns = 7\n\
+         [[backend]]\nurl = 'http://localhost:81'\nbackup = true\n\
+         [[backend]]\nurl = 'https://127.0.0.1:82'\ninsecure = true\n\
+         [[backend]]\nurl = 'http://no-such-host.invalid'\ndrain = true\n",
+        backend.url()
+    );
+    let path = folder.write("roundel.toml", text);
+    let outcome = run(&["--config", &path, "--check"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
+    let plan = &outcome.stdout;
+    let own = backend.addr();
+    for line in [
+        format!("  http://127.0.0.1:{port}"),
+        format!("  http://{own},max_conns=7"),
+        format!("    at {own}"),
+        "  http://localhost:81,backup".to_owned(),
+        "    gets only what no other can take".to_owned(),
+        "    INSECURE: its certificate is not checked, so anybody in between can read and change all"
+            .to_owned(),
+        "    gets no new requests".to_owned(),
+        "  timeout 5s, not 60s".to_owned(),
+    ] {
+        assert!(plan.lines().any(|one| one == line), "{line:?} is not in\n{plan}");
+    }
+    for part in ["127.0.0.1:81", "nowhere until", "clients at a time", "descriptors", "of memory"] {
+        assert!(plan.contains(part), "{part:?} is not in\n{plan}");
+    }
+    assert_eq!(plan.lines().last(), Some("ok"));
+    assert!(!folder.0.join("access.log").exists());
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn check_does_without_a_file() {
+    let good = run(&["--check", "--demo", "--queue-max", "5"]);
+    assert_eq!((good.code, good.stderr.as_str()), (Some(0), ""));
+    assert!(good.stdout.contains("queue-max 5, not 1024") && good.stdout.ends_with("\nok\n"));
+    let few = run_with_descriptors(100, &["--check", "--max-conns", "90", "http://127.0.0.1:1"]);
+    assert_eq!(few.code, Some(0), "{few:?}");
+    assert!(few.stdout.contains("not 90: of 100 descriptors"), "{}", few.stdout);
+    let no_folder = ["--check", "--access-log", "no-such-folder/x.log", "http://127.0.0.1:1"];
+    for arguments in [&["--check"][..], &["--check", "ftp://h"], &no_folder] {
+        let bad = run(arguments);
+        assert_eq!((bad.code, bad.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+    }
 }

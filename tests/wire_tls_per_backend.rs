@@ -134,11 +134,13 @@ fn a_key_of_another_certificate_is_refused_at_the_start() {
         key.path()
     );
     let file = ConfigFile::new("another-key", &text);
-    let outcome = run(&["-c", file.path(), "-l", "127.0.0.1:0"]);
-    assert_eq!(outcome.code, Some(2), "{outcome:?}");
-    let want = "roundel: backend localhost:1: the file of its key is of no use: it is not the key of \
-                the certificate\n";
-    assert_eq!(outcome.stderr, want);
+    for last in [["-l", "127.0.0.1:0"], ["--check", "--log=info"]] {
+        let outcome = run(&["-c", file.path(), last[0], last[1]]);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        let want = "roundel: backend localhost:1: the file of its key is of no use: it is not the key \
+                    of the certificate\n";
+        assert_eq!(outcome.stderr, want);
+    }
 }
 
 /// Nothing is checked there, and only there, and each start says so.

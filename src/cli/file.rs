@@ -44,14 +44,18 @@ impl Origin {
 /// In words, when there is nothing that could be read.
 pub(super) fn apply(path: &Path, draft: &mut Draft) -> Result<(Origin, Vec<Fault>), String> {
     let octets = read_file(path)?;
-    let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&octets);
+    Ok(apply_octets(path, &octets, draft))
+}
+
+fn apply_octets(path: &Path, octets: &[u8], draft: &mut Draft) -> (Origin, Vec<Fault>) {
+    let octets = octets.strip_prefix("\u{feff}".as_bytes()).unwrap_or(octets);
     let text = String::from_utf8_lossy(octets).into_owned();
     let name = path.display().to_string();
     let mut origin = Origin { name, text, places: Vec::new(), has_backends: true };
     if let Err(error) = std::str::from_utf8(octets) {
         let at = error.valid_up_to();
         let fault = Fault::new(Span { start: at, end: at + 1 }, "this is not UTF-8");
-        return Ok((origin, vec![fault]));
+        return (origin, vec![fault]);
     }
     draft.base = path.parent().map(Path::to_owned).unwrap_or_default();
     let (document, faults) = toml::read(&origin.text);
@@ -66,7 +70,7 @@ pub(super) fn apply(path: &Path, draft: &mut Draft) -> Result<(Origin, Vec<Fault
     origin.has_backends = !backends.is_empty() || !is_sound;
     origin.places = places;
     draft.base = PathBuf::new();
-    Ok((origin, faults))
+    (origin, faults)
 }
 
 struct Reading<'a> {
@@ -386,5 +390,88 @@ fn setters_fault(span: Span, said: &str, quote: &str) -> Fault {
     }) {
         Some(fault) => fault,
         None => Fault::new(span, said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cli::caret::render;
+
+    const PIECES: &[&str] = &[
+        "listen",
+        "timeout",
+        "backend",
+        "url",
+        "weight",
+        "insecure",
+        "ca",
+        "drain",
+        "x",
+        "a.b",
+        "'q'",
+        " = ",
+        "=",
+        "\"http://h\"",
+        "\"https://h/\"",
+        "\"5s\"",
+        "5",
+        "5s",
+        "true",
+        "1.5",
+        "1979-05-27",
+        "[[backend]]",
+        "[backend]",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "\"",
+        "'",
+        "\"\"\"",
+        "\n",
+        "\r\n",
+        "\t",
+        "#",
+        "ä",
+        "\u{1b}",
+        "\\",
+        "\u{feff}",
+        "\0",
+        "0x10",
+        "-1",
+        "[[",
+        "]]",
+        ".",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever a file says, there is an answer, and each fault is three lines that can be shown.
+        #[test]
+        fn no_text_is_beyond_us(places in prop::collection::vec(0..PIECES.len(), 0..40)) {
+            let text: String = places.iter().map(|place| PIECES[*place]).collect();
+            let (origin, faults) =
+                apply_octets(Path::new("f.toml"), text.as_bytes(), &mut Draft::default());
+            for fault in faults {
+                let shown = render(&origin.name, &origin.text, &fault);
+                prop_assert_eq!(shown.split('\n').count(), 3, "{}", shown);
+                prop_assert!(shown.starts_with("error: f.toml:"), "{}", shown);
+                prop_assert!(!shown.contains('\u{1b}'), "{}", shown);
+            }
+        }
+
+        #[test]
+        fn nor_are_any_octets(octets in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (origin, faults) =
+                apply_octets(Path::new("f.toml"), &octets, &mut Draft::default());
+            for fault in faults {
+                prop_assert_eq!(render(&origin.name, &origin.text, &fault).split('\n').count(), 3);
+            }
+        }
     }
 }

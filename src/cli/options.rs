@@ -93,7 +93,8 @@ pub(super) struct Opt {
     /// What its value is called; an option without one is a switch.
     pub(super) value: Option<&'static str>,
     pub(super) help: &'static str,
-    pub(super) default: fn(&Timeouts) -> Option<String>,
+    /// What a draft says of it, for people: of an empty one, the default.
+    pub(super) shown: fn(&Draft) -> Option<String>,
     pub(super) set: Set,
 }
 
@@ -129,7 +130,7 @@ macro_rules! timeout {
             short: None,
             value: Some("DURATION"),
             help: $help,
-            default: |timeouts| Some(show_duration(timeouts.$field)),
+            shown: |draft| Some(show_duration(draft.timeouts.$field)),
             set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.$field, text)),
         }
     };
@@ -141,7 +142,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: Some('c'),
         value: Some("FILE"),
         help: "read options and backends from this file; those of the command line win",
-        default: |_| None,
+        shown: |_| None,
         set: Set::Line(|errand, text| errand.file = Some(PathBuf::from(text))),
     },
     Opt {
@@ -149,7 +150,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: None,
         help: "read everything, print what would run and what it may cost, and exit",
-        default: |_| None,
+        shown: |_| None,
         set: Set::Line(|errand, _| errand.check = true),
     },
     Opt {
@@ -157,7 +158,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: Some('l'),
         value: Some("ADDR"),
         help: "accept clients on this address and port; repeatable",
-        default: |_| Some(DEFAULT_LISTEN.into()),
+        shown: |_| Some(DEFAULT_LISTEN.into()),
         set: Set::Many {
             add: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
             clear: |draft| draft.listen.clear(),
@@ -168,7 +169,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("FILE"),
         help: "trust the certificates of this PEM file instead of the built-in roots",
-        default: |_| None,
+        shown: |draft| draft.ca_pem.as_ref().map(|_| "a file of its own".into()),
         set: Set::Once(|draft, text| {
             draft.ca_pem = Some(read_certificates(&draft.base.join(text))?);
             Ok(())
@@ -179,7 +180,13 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("CIDR"),
         help: "believe the forwarding fields of clients in this range; repeatable",
-        default: |_| Some("nobody".into()),
+        shown: |draft| {
+            Some(match draft.trust.len() {
+                0 => "nobody".into(),
+                1 => "1 range".into(),
+                count => format!("{count} ranges"),
+            })
+        },
         set: Set::Many {
             add: |draft, text| parse_cidr(text).map(|range| draft.trust.push(range)),
             clear: |draft| draft.trust.clear(),
@@ -190,7 +197,9 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("POLICY"),
         help: "how backends take turns: round-robin, by their weights",
-        default: |_| Some("round-robin".into()),
+        shown: |draft| match draft.balance {
+            Balance::RoundRobin => Some("round-robin".into()),
+        },
         set: Set::Once(|draft, text| parse_balance(text).map(|policy| draft.balance = policy)),
     },
     timeout!("head-timeout", head, "a request head must arrive within this time"),
@@ -200,7 +209,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("SIZE"),
         help: "a request body must bring so much a second, after 10s; 0B asks nothing",
-        default: |_| Some(show_size(Limits::default().body_bytes_per_second_min)),
+        shown: |draft| Some(show_size(draft.limits.body_bytes_per_second_min)),
         set: Set::Once(|draft, text| {
             draft.limits.body_bytes_per_second_min = parse_size(text)?;
             Ok(())
@@ -211,7 +220,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("SIZE"),
         help: "refuse requests with more content than this",
-        default: |_| Some("none".into()),
+        shown: |draft| Some(or(draft.limits.request_body_bytes_max.map(show_size), "none")),
         set: Set::Once(|draft, text| {
             draft.limits.request_body_bytes_max = Some(parse_size(text)?);
             Ok(())
@@ -223,7 +232,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("N"),
         help: "accept so many clients at a time; others wait in the kernel",
-        default: |_| Some("as descriptors allow".into()),
+        shown: |draft| Some(or(draft.limits.clients_count_max, "as descriptors allow")),
         set: Set::Once(|draft, text| {
             draft.limits.clients_count_max = Some(parse_count(text)?);
             Ok(())
@@ -235,7 +244,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DURATION"),
         help: "a TLS handshake with a backend must end within this time",
-        default: |_| Some("as --connect-timeout".into()),
+        shown: |draft| Some(or(draft.handshake.map(show_duration), "as --connect-timeout")),
         set: Set::Once(|draft, text| {
             draft.handshake = Some(parse_duration(text)?);
             Ok(())
@@ -247,7 +256,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DURATION"),
         help: "silence that ends an open request",
-        default: |timeouts| Some(show_duration(timeouts.silence)),
+        shown: |draft| Some(show_duration(draft.timeouts.silence)),
         set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.silence, text)),
     },
     Opt {
@@ -255,7 +264,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DURATION"),
         help: "a response must begin within this time",
-        default: |_| Some("as --timeout".into()),
+        shown: |draft| Some(or(draft.response_head.map(show_duration), "as --timeout")),
         set: Set::Once(|draft, text| {
             draft.response_head = Some(parse_duration(text)?);
             Ok(())
@@ -273,7 +282,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("N"),
         help: "open so many connections to a backend; then requests wait",
-        default: |_| Some("none".into()),
+        shown: |draft| Some(or(draft.limits.backend_connections_count_max, "none")),
         set: Set::Once(|draft, text| {
             draft.limits.backend_connections_count_max = Some(parse_count(text)?);
             Ok(())
@@ -285,7 +294,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("N"),
         help: "so many requests wait; those beyond are refused",
-        default: |_| Some(Limits::default().queue_count_max.to_string()),
+        shown: |draft| Some(draft.limits.queue_count_max.to_string()),
         set: Set::Once(|draft, text| {
             draft.limits.queue_count_max = parse_count(text)?;
             Ok(())
@@ -296,7 +305,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("PATH"),
         help: "ask each backend for this path, and use those that answer with 200 to 399",
-        default: |_| Some("off".into()),
+        shown: |draft| Some(or(draft.health.path.as_ref(), "off")),
         set: Set::Once(|draft, text| {
             draft.health.path = Some(parse_probe_path(text)?);
             Ok(())
@@ -307,7 +316,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DURATION"),
         help: "ask that often",
-        default: |_| Some(show_duration(PROBE_INTERVAL)),
+        shown: |draft| Some(show_duration(draft.health.interval.unwrap_or(PROBE_INTERVAL))),
         set: Set::Once(|draft, text| {
             draft.health.interval = Some(parse_duration(text)?);
             Ok(())
@@ -318,7 +327,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DURATION"),
         help: "an answer must come within this time",
-        default: |_| Some(show_duration(PROBE_TIMEOUT)),
+        shown: |draft| Some(show_duration(draft.health.timeout.unwrap_or(PROBE_TIMEOUT))),
         set: Set::Once(|draft, text| {
             draft.health.timeout = Some(parse_duration(text)?);
             Ok(())
@@ -329,7 +338,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("SIZE"),
         help: "bodies of this size pass inside the kernel (Linux); off copies all",
-        default: |_| Limits::default().splice_bytes_min.map(show_size),
+        shown: |draft| Some(or(draft.limits.splice_bytes_min.map(show_size), "off")),
         set: Set::Once(|draft, text| {
             draft.limits.splice_bytes_min =
                 if text == "off" { None } else { Some(parse_size(text)?) };
@@ -342,7 +351,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("DEST"),
         help: "write a line per request to this file, or to the standard output with -",
-        default: |_| Some("off".into()),
+        shown: |draft| Some(or(draft.access_log.as_ref(), "off")),
         set: Set::Once(|draft, text| {
             draft.access_log = Some(match text {
                 "" => {
@@ -367,7 +376,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("LEVEL"),
         help: "say this much on the standard error: off, error, warn, info, debug, trace",
-        default: |_| Some("info".into()),
+        shown: |draft| Some(draft.log_level.to_string().to_lowercase()),
         set: Set::Once(|draft, text| parse_level(text).map(|level| draft.log_level = level)),
     },
     Opt {
@@ -375,7 +384,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: None,
         help: "serve from three small backends inside this process",
-        default: |_| None,
+        shown: |_| None,
         set: Set::Once(|draft, _| {
             draft.demo = true;
             Ok(())
@@ -386,7 +395,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: Some('h'),
         value: None,
         help: "print this text",
-        default: |_| None,
+        shown: |_| None,
         set: Set::Line(|errand, _| errand.print = Some(help())),
     },
     Opt {
@@ -394,12 +403,17 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: Some('V'),
         value: None,
         help: "print the version",
-        default: |_| None,
+        shown: |_| None,
         set: Set::Line(|errand, _| {
             errand.print = Some(format!("roundel {}\n", env!("CARGO_PKG_VERSION")));
         }),
     },
 ];
+
+/// A value, or what goes without one.
+fn or(value: Option<impl ToString>, without: &str) -> String {
+    value.map_or_else(|| without.to_owned(), |value| value.to_string())
+}
 
 fn set_duration(field: &mut Duration, text: &str) -> Result<(), String> {
     *field = parse_duration(text)?;

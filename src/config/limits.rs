@@ -112,6 +112,10 @@ pub const DRIVE_READS_MAX: u32 = 16;
 /// less.
 pub const PIPE_BYTES: usize = 1024 * 1024;
 
+/// The most octets of unfinished TLS records and handshake messages that a connection keeps. The largest
+/// handshake message has 64 KiB.
+pub const CARRY_BYTES_MAX: usize = 128 * 1024;
+
 /// The most connections accepted in one turn of the loop.
 pub const ACCEPT_COUNT_MAX: usize = 64;
 

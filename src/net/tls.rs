@@ -30,14 +30,11 @@ use super::outbox::Outbox;
 use super::transport::HandshakeError;
 use super::{Sock, TlsScratch};
 use crate::config::backend_url::{Host, Identity, Verify};
+use crate::config::limits::CARRY_BYTES_MAX;
 use crate::h1::reply::Reason;
 
 /// How many tickets are kept for each backend: each is good for one handshake.
 const TICKETS_PER_BACKEND: usize = 8;
-
-/// The most octets of unfinished records and handshake messages that a connection keeps. The largest
-/// handshake message has 64 KiB.
-const CARRY_BYTES_MAX: usize = 128 * 1024;
 
 /// The least room that a read has, so that a whole record always fits behind what is carried.
 const READ_BYTES_MIN: usize = 32 * 1024;

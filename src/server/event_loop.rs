@@ -18,8 +18,8 @@ use super::backends::Backend;
 use super::start_time;
 use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
-use crate::config::Timeouts;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
+use crate::config::{Limits, Timeouts};
 use crate::key::{Subject, Token};
 use crate::net::listener::{Accepted, accept};
 use crate::net::resolve::{Lookup, Questions, Resolver};
@@ -41,7 +41,7 @@ const UNAVAILABLE: &str = "503 Service Unavailable";
 const WAKER: Subject = Subject::Process(1);
 
 /// Descriptors that are not for clients and their upstreams: listeners, log, poll, names.
-const DESCRIPTORS_RESERVED: u64 = 64;
+pub(super) const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// So many descriptors there must be for each pipe: they are for connections first.
 const DESCRIPTORS_PER_PIPE: u64 = 64;
@@ -114,9 +114,7 @@ impl EventLoop {
         mut settings: Settings,
         descriptors: u64,
     ) -> io::Result<Self> {
-        let pipes_count_max = usize::try_from(descriptors / DESCRIPTORS_PER_PIPE);
-        let limits = &mut settings.limits;
-        limits.pipes_count_max = limits.pipes_count_max.min(pipes_count_max.unwrap_or(0));
+        settings.limits.pipes_count_max = pipes_max(&settings.limits, descriptors);
         let poll = Poll::new()?;
         let mut signals = Signals::take()?;
         let token = poll_token(Token::from(SIGNALS));
@@ -429,11 +427,22 @@ impl EventLoop {
     }
 }
 
-/// How many clients there may be: as many as was asked for, if the descriptors go round.
-fn clients_max(asked: Option<usize>, descriptors: u64) -> usize {
+/// How many pipes there may be: as many as was asked for, if the descriptors go round.
+pub(super) fn pipes_max(limits: &Limits, descriptors: u64) -> usize {
+    let possible = usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(0);
+    limits.pipes_count_max.min(possible)
+}
+
+/// How many clients the descriptors allow.
+pub(super) fn clients_possible(descriptors: u64) -> usize {
     let free = descriptors.saturating_sub(DESCRIPTORS_RESERVED);
     let clients = free - (free / 2).min(UPSTREAMS_RESERVED_MAX);
-    let possible = usize::try_from(clients.max(1)).unwrap_or(usize::MAX);
+    usize::try_from(clients.max(1)).unwrap_or(usize::MAX)
+}
+
+/// How many clients there may be: as many as was asked for, if the descriptors go round.
+fn clients_max(asked: Option<usize>, descriptors: u64) -> usize {
+    let possible = clients_possible(descriptors);
     match asked {
         Some(asked) if asked > possible => {
             log::warn!(
