@@ -166,12 +166,26 @@ impl Roster {
         Some(id)
     }
 
-    /// The next request that may go there is a trial.
+    /// The next request that may go there is a trial. None may where it is drained: then it stands in no
+    /// list, so that nobody has to pass it over.
     fn await_trial(&mut self, id: BackendId) {
-        match self.backends[id.0].role {
-            Role::Main => self.trials.push_back(id),
-            Role::Backup => self.reserve_trials.push_back(id),
+        match (self.backends[id.0].intake, self.backends[id.0].role) {
+            (Intake::Drained, _) => {}
+            (Intake::Open, Role::Main) => self.trials.push_back(id),
+            (Intake::Open, Role::Backup) => self.reserve_trials.push_back(id),
         }
+    }
+
+    /// From now on, a backend is given new requests, or none.
+    pub(super) fn set_intake(&mut self, id: BackendId, intake: Intake) {
+        self.backends[id.0].intake = intake;
+        self.trials.retain(|one| *one != id);
+        self.reserve_trials.retain(|one| *one != id);
+        if self.backends[id.0].health.awaits_trial() {
+            self.await_trial(id);
+        }
+        self.set_last_resort();
+        self.let_turns_begin_anew();
     }
 
     /// A backend's time out may be over.
@@ -420,9 +434,7 @@ mod tests {
     fn a_drained_one_is_nobody() {
         let now = crate::clock::now().instant;
         let mut roster = roster(2, None);
-        roster.backends[0].intake = Intake::Drained;
-        roster.set_last_resort();
-        roster.let_turns_begin_anew();
+        roster.set_intake(BackendId(0), Intake::Drained);
         assert_eq!(choices(&mut roster, 3), "bbb");
         assert_eq!(roster.choose(&[BackendId(1)], now), Choice::Nobody);
         assert!(!roster.has_other(&[], BackendId(1)) && !roster.has_other_in(BackendId(1)));
@@ -430,5 +442,23 @@ mod tests {
             fails(&mut roster, 1, now);
         }
         assert_eq!(choices(&mut roster, 3), "bbb", "all that are left are tried");
+    }
+
+    #[test]
+    fn one_that_was_drained_while_it_was_out_has_its_trial_when_it_is_opened() {
+        let now = crate::clock::now().instant;
+        let due = now + Duration::from_secs(1);
+        let mut roster = roster(2, None);
+        for _ in 0..3 {
+            fails(&mut roster, 0, now);
+        }
+        roster.set_intake(BackendId(0), Intake::Drained);
+        roster.came_due(BackendId(0), due);
+        assert_eq!(choices(&mut roster, 2), "bb");
+        assert!(roster.trials.is_empty(), "nobody looks at it");
+        roster.set_intake(BackendId(0), Intake::Open);
+        roster.set_intake(BackendId(0), Intake::Open);
+        assert_eq!(roster.choose(&[], due), Choice::Trial(BackendId(0)));
+        assert_eq!(choices(&mut roster, 2), "bb", "one");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::worker::{Phase, Worker};
 use crate::backend::BackendId;
+use crate::config::Intake;
 use crate::key::{Key, Subject};
 use crate::net::latch::Readiness;
 use crate::net::link::{Link, Received};
@@ -59,7 +60,8 @@ impl<N: Net> Worker<N> {
             }
             return;
         }
-        let is_superfluous = self.shared.phase == Phase::Draining && self.queue.is_empty();
+        let is_superfluous = self.roster[id].intake == Intake::Drained
+            || (self.shared.phase == Phase::Draining && self.queue.is_empty());
         if has_moved || is_superfluous {
             return self.close_upstream(key);
         }
@@ -137,6 +139,16 @@ impl<N: Net> Worker<N> {
             self.roster[upstream.backend].pool.closed();
         }
         Some(upstream)
+    }
+
+    /// From now on a backend is given new requests, or none. Without, its connections go as they come free:
+    /// those that are free already go at once.
+    pub fn set_intake(&mut self, id: BackendId, intake: Intake) {
+        self.roster.set_intake(id, intake);
+        if intake == Intake::Drained {
+            let free: Vec<Key> = self.roster[id].pool.take_all_idle().collect();
+            free.into_iter().for_each(|key| self.close_upstream(key));
+        }
     }
 
     /// Makes room for a connection that is needed at the cost of one that is not.
