@@ -64,6 +64,7 @@ impl Running {
                 trust: Vec::new(),
                 seed: 1,
                 access_log: None,
+                counts: false,
             };
             let mut worker = Worker::new(net, backends, settings, clock::now());
             let mut events = Events::with_capacity(64);

@@ -368,7 +368,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: None,
         value: Some("ADDR"),
         help: "tell operators how things are: /healthz, /ready, /metrics",
-        default: |_| Some("off".into()),
+        shown: |draft| Some(or(draft.admin.as_ref(), "off")),
         set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
     },
     Opt {

@@ -104,8 +104,10 @@ impl Backend {
     /// How it is, in a word or two.
     #[must_use]
     pub fn condition(&self) -> &'static str {
+        if self.intake == Intake::Drained {
+            return "drained";
+        }
         match self.name {
-            _ if self.intake == Intake::Drained => "drained",
             NameCondition::None | NameCondition::Resolved => self.health.word(),
             NameCondition::Awaited => "name not resolved yet",
             NameCondition::Unresolvable => "name cannot be resolved",

@@ -245,6 +245,7 @@ mod tests {
             limits,
             health: crate::config::HealthConfig::default(),
             access_log: None,
+            admin: None,
             log_level: log::LevelFilter::Info,
         }
     }

@@ -148,7 +148,7 @@ impl<N: Net> Worker<N> {
             let (idle, connecting) = (pool.idle_count(), pool.connecting_count());
             BackendState {
                 label: &backend.label,
-                is_in: backend.health.is_in() && backend.has_address(),
+                is_in: backend.health.is_in() && backend.takes_requests(),
                 health: backend.condition(),
                 since_unix_ms,
                 busy: pool.open_count().saturating_sub(idle + connecting),
