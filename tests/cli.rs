@@ -19,6 +19,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--idle-timeout", "1s"),
     ("--connect-timeout", "1s"),
     ("--timeout", "1s"),
+    ("--drain-delay", "1s"),
     ("--drain-timeout", "1s"),
     ("--body-rate", "100B"),
     ("--max-body", "1MiB"),

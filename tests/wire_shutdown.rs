@@ -307,3 +307,76 @@ fn what_was_logged_last_is_written_before_the_end() {
     assert_eq!(roundel.wait(), Some(0));
     assert_eq!(roundel.access_log(50).len(), 50);
 }
+
+/// A client that was answered a moment ago, or has just come, may have its next request on the way: it is
+/// answered, and told that it was the last.
+#[test]
+fn who_was_just_served_may_ask_once_more() {
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &[]);
+    let (mut used, mut new) = (roundel.client(), roundel.client());
+    assert_eq!(used.get("/").text(), "ok");
+    roundel.signal("TERM");
+    roundel.wait_for_stderr("no more are accepted");
+    for client in [&mut used, &mut new] {
+        let response = client.get("/");
+        assert_eq!((response.text().as_str(), response.field("connection")), ("ok", Some("close")));
+        client.expect_closed();
+    }
+    assert_eq!(roundel.wait(), Some(0));
+}
+
+/// The head of its answer had gone when the signal came, so it knows nothing yet.
+#[test]
+fn who_was_not_told_in_time_is_told_next_time() {
+    let backend = Backend::manual();
+    let mut roundel = Roundel::over(&[&backend], &[]);
+    let mut client = roundel.client();
+    client.send(get("/1"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+    let head = client.head();
+    assert!(!head.to_ascii_lowercase().contains("connection: close"), "{head}");
+    roundel.signal("TERM");
+    roundel.wait_for_stderr("no more are accepted");
+    upstream.send("k");
+    client.expect("ok");
+    client.send(get("/2"));
+    let mut second = backend.accept();
+    assert!(second.head().starts_with("GET /2 "));
+    second.send(ok("2"));
+    let response = client.response();
+    assert_eq!((response.text().as_str(), response.field("connection")), ("2", Some("close")));
+    client.expect_closed();
+    assert_eq!(roundel.wait(), Some(0));
+}
+
+#[test]
+fn during_the_delay_everybody_is_served_as_before() {
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &["--drain-delay", "1h"]);
+    let mut client = roundel.client();
+    assert_eq!(client.get("/").text(), "ok");
+    roundel.signal("TERM");
+    roundel.wait_for_stderr("clients are let in for another 1h");
+    for _ in 0..3 {
+        let response = client.get("/");
+        assert_eq!((response.text().as_str(), response.field("connection")), ("ok", None));
+        assert_eq!(roundel.get("/").text(), "ok");
+    }
+    assert!(roundel.is_running());
+    roundel.signal("TERM");
+    assert_eq!(roundel.wait(), Some(0));
+}
+
+#[test]
+fn after_the_delay_nobody_is_let_in() {
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &["--drain-delay", "50ms"]);
+    roundel.signal("TERM");
+    roundel.wait_for_stderr("no more are accepted");
+    let refused = (0..1000).any(|_| Wire::try_connect(roundel.addr()).is_err());
+    assert!(refused, "the port is closed once the delay is over");
+    assert_eq!(roundel.wait(), Some(0));
+}

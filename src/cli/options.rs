@@ -345,6 +345,7 @@ pub(super) const OPTIONS: &[Opt] = &[
             Ok(())
         }),
     },
+    timeout!("drain-delay", drain_delay, "clients are still let in this long after a stop"),
     timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
         long: "access-log",

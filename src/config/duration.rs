@@ -36,6 +36,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
+    if ms == 0 {
+        return "0s".to_owned();
+    }
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
         if ms % size == 0 && (unit != "m" || ms >= 10 * size) {
             return format!("{}{unit}", ms / size);

@@ -42,6 +42,12 @@ pub struct Timeouts {
     pub half_closed: Duration,
     /// From the request to stop until what still runs is cut.
     pub drain: Duration,
+    /// How long new clients are still let in after the request to stop, so that whoever sends them learns of
+    /// it first.
+    pub drain_delay: Duration,
+    /// How long a client may still send its next request after its last answer, or after it came, once
+    /// no new ones are let in; no longer than a quarter of [`Timeouts::drain`]. Then it is closed.
+    pub drain_grace: Duration,
     /// How long an unused connection to a backend is kept, unless the backend announced less.
     pub pool_idle: Duration,
     /// How long a connection that we are closing may still send what nobody reads.
@@ -73,12 +79,22 @@ impl Default for Timeouts {
             tunnel: Duration::from_secs(3600),
             half_closed: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_grace: Duration::from_secs(1),
             pool_idle: Duration::from_secs(60),
             linger: Duration::from_secs(2),
             name_refresh: Duration::from_secs(30),
             name_retry: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
         }
+    }
+}
+
+impl Timeouts {
+    /// How long a client without a request is left open during the drain.
+    #[must_use]
+    pub fn last_request(&self) -> Duration {
+        self.drain_grace.min(self.drain / 4)
     }
 }
 

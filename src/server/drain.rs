@@ -1,7 +1,8 @@
 //! Stopping without losing a request.
 //!
-//! Whoever has a request open gets its answer, with `Connection: close`; whoever has none is closed.
-//! What is still open at the end is cut. Knows nothing of signals and listeners.
+//! Whoever has a request open gets its answer, with `Connection: close`. Whoever has none is closed, but not
+//! within a second of its last answer, or of its coming: its next request may be on its way, and would
+//! find nobody. What is still open at the end is cut. Knows nothing of signals and listeners.
 
 use super::worker::{Phase, Worker};
 use crate::h1::reply::Reason;
@@ -13,6 +14,8 @@ impl<N: Net> Worker<N> {
     /// Takes on no more work. The accept queue has been emptied by now.
     pub fn begin_drain(&mut self) {
         self.shared.phase = Phase::Draining;
+        let now = self.shared.now.instant;
+        let (idle, grace) = (self.shared.timeouts.idle, self.shared.timeouts.last_request());
         for id in self.roster.ids() {
             for key in self.roster[id].pool.take_all_idle() {
                 self.close_upstream(key);
@@ -24,20 +27,12 @@ impl<N: Net> Worker<N> {
                 && matches!(client.state, ClientState::AwaitHead(_))
             {
                 client.link.on_event(Readiness::READABLE);
+                if client.part.is_empty() && !client.link.is_clogged() {
+                    let idle_since = client.deadline.at.checked_sub(idle).unwrap_or(now);
+                    client.deadline.at = idle_since.min(now) + grace;
+                }
                 self.queue_client(key);
-            }
-        }
-    }
-
-    /// Closes the clients that have no request open, once each was looked at.
-    pub fn close_idle_clients(&mut self) {
-        for key in self.clients.keys() {
-            if let Some(client) = self.clients.get(key)
-                && matches!(client.state, ClientState::AwaitHead(_))
-                && client.part.is_empty()
-                && !client.link.is_clogged()
-            {
-                self.remove_client(key);
+                self.watch_client(key);
             }
         }
     }

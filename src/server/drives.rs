@@ -6,7 +6,7 @@
 //! Next: `dispatch.rs` for a request that needs a connection, `settle.rs` for an exchange that is over.
 
 use super::dispatch::take_evidence;
-use super::worker::{Phase, Worker};
+use super::worker::Worker;
 use crate::h1::reply::Reason;
 use crate::key::Key;
 use crate::net::link::Received;
@@ -85,12 +85,7 @@ impl<N: Net> Worker<N> {
         let outcome = read_head(client, &mut spare, &mut ctx);
         self.spare.extend(spare);
         match outcome {
-            HeadOutcome::Blocked => {
-                if client.part.is_empty() && self.shared.phase == Phase::Draining {
-                    self.remove_client(key);
-                }
-                GoesOn::No
-            }
+            HeadOutcome::Blocked => GoesOn::No,
             HeadOutcome::Closed => {
                 log::trace!("client {key}: closed");
                 self.remove_client(key);

@@ -18,6 +18,7 @@ use super::backends::Backend;
 use super::start_time;
 use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
+use crate::config::duration::show_duration;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
 use crate::config::{Limits, Timeouts};
 use crate::key::{Subject, Token};
@@ -73,7 +74,11 @@ enum Gate {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     Serving,
-    /// Told to stop: cut at this instant.
+    /// Told to stop, and to let clients in until then.
+    Leaving {
+        until: Instant,
+    },
+    /// Nobody is let in any more: cut at this instant.
     Draining {
         until: Instant,
     },
@@ -232,7 +237,7 @@ impl EventLoop {
         };
         let cut = match self.stage {
             Stage::Serving | Stage::Over => None,
-            Stage::Draining { until } => Some(until),
+            Stage::Leaving { until } | Stage::Draining { until } => Some(until),
         };
         let visit = self.desk.as_ref().and_then(Desk::next_deadline);
         let next = [self.worker.next_deadline(), paused, cut, visit].into_iter().flatten().min()?;
@@ -317,7 +322,7 @@ impl EventLoop {
     /// Whether requests should be sent here.
     fn readiness(&self) -> Readiness {
         match self.stage {
-            Stage::Draining { .. } | Stage::Over => Readiness::Draining,
+            Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Over => Readiness::Draining,
             Stage::Serving if self.worker.backend_states().any(|backend| backend.is_in) => {
                 Readiness::Ready
             }
@@ -385,23 +390,36 @@ impl EventLoop {
     /// Told to stop. The first time: finish; the second time: cut.
     fn stop(&mut self, now: Now) {
         match self.stage {
+            Stage::Serving if self.timeouts.drain_delay.is_zero() => self.begin_drain(now),
             Stage::Serving => {
-                // Who has connected before this moment may count on being served.
-                self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
-                self.doors.clear();
-                let (clients, _) = self.worker.connections();
-                log::info!("stopping: {clients} connections are open, no more are accepted");
-                self.worker.begin_drain();
-                self.worker.run(now);
-                self.worker.close_idle_clients();
-                self.stage = Stage::Draining { until: now.instant + self.timeouts.drain };
+                let delay = show_duration(self.timeouts.drain_delay);
+                log::info!("stopping: clients are let in for another {delay}");
+                self.stage = Stage::Leaving { until: now.instant + self.timeouts.drain_delay };
             }
-            Stage::Draining { .. } => self.cut(),
+            Stage::Leaving { .. } | Stage::Draining { .. } => self.cut(),
             Stage::Over => {}
         }
     }
 
+    /// Nobody is let in any more; who is in is served.
+    fn begin_drain(&mut self, now: Now) {
+        // Who has connected before this moment may count on being served.
+        self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
+        self.doors.clear();
+        let (clients, _) = self.worker.connections();
+        log::info!("stopping: {clients} connections are open, no more are accepted");
+        self.worker.begin_drain();
+        self.worker.run(now);
+        self.worker.expire(now);
+        self.stage = Stage::Draining { until: now.instant + self.timeouts.drain };
+    }
+
     fn check_drain(&mut self, now: Now) {
+        if let Stage::Leaving { until } = self.stage
+            && now.instant >= until
+        {
+            self.begin_drain(now);
+        }
         if let Stage::Draining { until } = self.stage
             && (self.worker.is_drained() || now.instant >= until)
         {

@@ -295,10 +295,12 @@ impl<N: Net> Worker<N> {
 
     /// The client may send its next request; it may be here already.
     fn await_next(&mut self, key: Key) -> GoesOn {
-        if self.shared.phase == Phase::Draining {
-            // It was told so, or is about to find out: the answer went out before the drain.
-            return self.end_client(key, Wish::Persist);
-        }
+        let timeouts = &self.shared.timeouts;
+        let idle = match self.shared.phase {
+            Phase::Serving => timeouts.idle,
+            // Its answer went out before the drain, so it was told nothing: its next one will tell it.
+            Phase::Draining => timeouts.last_request(),
+        };
         let Some(client) = self.clients.get_mut(key) else {
             return GoesOn::No;
         };
@@ -306,7 +308,7 @@ impl<N: Net> Worker<N> {
         let patience = if client.link.is_clogged() {
             self.shared.timeouts.silence
         } else if client.part.is_empty() {
-            self.shared.timeouts.idle
+            idle
         } else {
             self.shared.timeouts.head
         };

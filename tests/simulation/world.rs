@@ -476,7 +476,7 @@ impl<'a> World<'a> {
         let now = self.now();
         self.worker.begin_drain();
         self.worker.run(now);
-        self.worker.close_idle_clients();
+        self.worker.expire(now);
         self.cut_at = Some(self.elapsed + Timeouts::default().drain);
         true
     }
