@@ -18,13 +18,10 @@ use std::fmt;
 use crate::config::backend_url::parse_backend;
 use crate::config::health::{HealthConfig, ProbeConfig};
 use crate::config::nearest::nearest;
-use crate::config::{BackendConfig, Backends, Config, Intake, Timeouts};
+use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, Timeouts};
 use caret::{Fault, Span};
 use file::Origin;
 use options::{Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
-
-/// Where clients are awaited unless `--listen` says otherwise.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 
 /// What the arguments ask for.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -24,6 +24,9 @@ pub use cidr::Cidr;
 pub use health::HealthConfig;
 pub use limits::{Limits, Timeouts};
 
+/// Where clients are awaited unless `--listen` says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
+
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDestination {

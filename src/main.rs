@@ -44,16 +44,27 @@ fn check(config: &Config, differences: &[Difference]) -> ExitCode {
 fn run(config: &Config) -> ExitCode {
     // mio's and rustls's own lines say nothing that ours do not.
     let logger = SimpleLogger::new()
-        .with_level(config.log_level)
+        .with_level(LevelFilter::Trace)
         .with_module_level("mio", LevelFilter::Off)
         .with_module_level("rustls", LevelFilter::Off);
     if logger.init().is_err() {
         return fail("the log cannot be started", 1);
     }
-    match server::run(config) {
+    // What is said at all is decided here, and may change while it runs.
+    log::set_max_level(config.log_level);
+    match server::run(config, &mut read_again) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
         Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+    }
+}
+
+/// The same arguments once more, and whatever the files that they name say by now.
+fn read_again() -> Result<Config, Vec<String>> {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Request::Run(config)) => Ok(*config),
+        Ok(Request::Check { .. } | Request::Print(_)) => Err(vec!["nothing to run".to_owned()]),
+        Err(complaints) => Err(complaints.iter().map(ToString::to_string).collect()),
     }
 }
 

@@ -5,11 +5,14 @@
 //!
 //! The way in: [`listener`] opens the sockets that clients come to, [`tcp`] makes real sockets fit
 //! the traits, [`link`] adds to a socket what every connection needs (remembered readiness, octets
-//! that wait to be sent, TLS), [`splice`] moves octets past our memory, [`resolve`] asks for names off the loop, [`sys`] talks to the kernel.
+//! that wait to be sent, TLS), [`splice`] moves octets past our memory, [`handover`] takes sockets from
+//! other processes and gives them, [`notify`] tells a service manager, [`resolve`] asks for names off the loop, [`sys`] talks to the kernel.
 
+pub mod handover;
 pub mod latch;
 pub mod link;
 pub mod listener;
+pub mod notify;
 pub mod outbox;
 pub mod resolve;
 pub mod splice;

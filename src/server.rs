@@ -7,6 +7,7 @@
 //! [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod admin;
+pub mod adopt;
 pub mod backends;
 pub mod connects;
 pub mod demo;
@@ -14,6 +15,8 @@ pub mod dispatch;
 pub mod drain;
 pub mod drives;
 pub mod event_loop;
+pub mod keeper;
+pub mod names;
 pub mod overdue;
 pub mod plan;
 pub mod probes;
@@ -35,18 +38,24 @@ use std::time::Duration;
 use mio::net::TcpListener;
 
 use crate::clock;
-use crate::config::{BackendConfig, Backends, Config, Verify};
+use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, LogDestination, Verify};
+use crate::net::handover::Inherited;
 use crate::net::listener::listen;
+use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
 use crate::net::sys::raise_descriptor_limit;
 use crate::observe::access_log::AccessLog;
 use event_loop::EventLoop;
+use keeper::{DESK_NAME, Keeper, ReadAgain};
 use secured::secured;
 use worker::Settings;
 
 /// How long the start waits for the first addresses of names. Whoever has none by then is down until
 /// it gets some.
 pub const FIRST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The demo, once it was started.
+type Demos = Option<demo::Demo>;
 
 /// Why the proxy does not run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,63 +74,111 @@ impl fmt::Display for RunError {
     }
 }
 
-/// Runs until it is told to stop and has stopped.
+/// Runs until it is told to stop and has stopped. `read_again` reads the configuration anew when an
+/// operator asks for that; its errors are lines for the log.
 ///
 /// # Errors
 /// When it cannot begin, in one line for the operator.
-pub fn run(config: &Config) -> Result<(), RunError> {
+pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(), RunError> {
+    // Before anything else is opened: the descriptors are known by their numbers only.
+    let mut inherited = Inherited::take();
     let descriptors = raise_descriptor_limit()
         .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
-    let (configs, _demo) = match &config.backends {
-        Backends::Configured(configs) => (configs.clone(), None),
-        Backends::Demo => {
-            let demo = demo::start()
-                .map_err(|e| RunError::Failed(format!("cannot start the demo backends: {e}")))?;
-            (demo.backends(), Some(demo))
-        }
-    };
+    let mut demos = Demos::default();
+    let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;
-    let access_log = match &config.access_log {
-        None => None,
-        Some(destination) => {
-            let log = AccessLog::open(destination).map_err(|e| {
-                RunError::Wrong(format!("cannot write the access log {destination}: {e}"))
-            })?;
-            Some(log)
-        }
-    };
-    let listeners = config.listen.iter().map(|address| open(*address)).collect::<Result<_, _>>()?;
-    let settings = Settings {
-        timeouts: config.timeouts.clone(),
-        limits: config.limits.clone(),
-        health: config.health.clone(),
-        trust: config.trust.clone(),
-        seed: random_number(),
-        access_log,
-        counts: config.admin.is_some(),
-    };
+    let access_log = config.access_log.as_ref().map(open_access_log).transpose()?;
+    let listeners = doors(config, &mut inherited)?;
+    let settings = Settings { access_log, ..settings(config) };
     let questions = Questions { names: backends::names(&configs), lookup: SystemLookup };
     let event_loop = EventLoop::new(listeners, backends, questions, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
     if let Some(address) = config.admin {
-        open_desk(&mut event_loop, address)?;
+        let listener = match inherited.take_named(DESK_NAME) {
+            Some(listener) => listener,
+            None => open(address)?,
+        };
+        warn_of_public_desk(address);
+        event_loop
+            .open_desk(listener)
+            .map_err(|e| RunError::Failed(format!("cannot watch the admin address: {e}")))?;
     }
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
     announce(&event_loop, &configs);
-    event_loop.turn_until_stopped().map_err(|e| RunError::Failed(format!("the poll failed: {e}")))
+    warn_of_insecure(&configs);
+    inherited.say_ready();
+    notify(Notice::Ready("serving"));
+    Keeper::new(config, demos, read_again).keep(&mut event_loop)
+}
+
+/// The listening sockets, each with the address that was asked for: from a predecessor or a service manager,
+/// where they have it, else our own. What a service manager has opened is served in any case, and in the
+/// place of the address that nobody asked for.
+fn doors(
+    config: &Config,
+    inherited: &mut Inherited,
+) -> Result<Vec<(SocketAddr, TcpListener)>, RunError> {
+    let mut doors = Vec::new();
+    let mut activated = Vec::new();
+    for (name, listener) in std::mem::take(&mut inherited.activated) {
+        if name == DESK_NAME {
+            inherited.named.push((name, listener));
+        } else if let Ok(address) = listener.local_addr() {
+            activated.push((address, listener));
+        }
+    }
+    let is_default = config.listen.iter().map(ToString::to_string).eq([DEFAULT_LISTEN.to_owned()]);
+    for asked in &config.listen {
+        if let Some(listener) = inherited.take_named(&asked.to_string()) {
+            doors.push((*asked, listener));
+        } else if let Some(place) = activated.iter().position(|(address, _)| address == asked) {
+            doors.push((*asked, activated.swap_remove(place).1));
+        } else if !is_default || activated.is_empty() {
+            doors.push((*asked, open(*asked)?));
+        }
+    }
+    doors.extend(activated);
+    Ok(doors)
+}
+
+/// The backends that were asked for, or those of the demo, which are started for that.
+fn configured(config: &Config, demos: &mut Demos) -> Result<Vec<BackendConfig>, RunError> {
+    match &config.backends {
+        Backends::Configured(configs) => Ok(configs.clone()),
+        Backends::Demo => {
+            let demo = match demos.take() {
+                Some(demo) => demo,
+                None => demo::start().map_err(|e| {
+                    RunError::Failed(format!("cannot start the demo backends: {e}"))
+                })?,
+            };
+            Ok(demos.insert(demo).backends())
+        }
+    }
+}
+
+fn open_access_log(destination: &LogDestination) -> Result<AccessLog, RunError> {
+    AccessLog::open(destination)
+        .map_err(|e| RunError::Wrong(format!("cannot write the access log {destination}: {e}")))
+}
+
+/// What a worker is told, without the access log.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        timeouts: config.timeouts.clone(),
+        limits: config.limits.clone(),
+        health: config.health.clone(),
+        trust: config.trust.clone(),
+        seed: random_number(),
+        access_log: None,
+        counts: config.admin.is_some(),
+    }
 }
 
 fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
     let labels: Vec<String> = configs.iter().map(BackendConfig::to_string).collect();
     log::info!("balancing over {}", labels.join(", "));
-    for backend in configs.iter().filter(|backend| backend.tls.verify == Verify::Nothing) {
-        let label = backend.label();
-        log::warn!(
-            "backend {label} is insecure: its certificate is not checked, so anybody in between can \
-             read and change what goes there"
-        );
-    }
     for address in event_loop.addresses() {
         log::info!("listening on http://{address}");
     }
@@ -130,14 +187,20 @@ fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
     }
 }
 
-fn open_desk(event_loop: &mut EventLoop, address: SocketAddr) -> Result<(), RunError> {
+fn warn_of_insecure(configs: &[BackendConfig]) {
+    for backend in configs.iter().filter(|backend| backend.tls.verify == Verify::Nothing) {
+        let label = backend.label();
+        log::warn!(
+            "backend {label} is insecure: its certificate is not checked, so anybody in between can \
+             read and change what goes there"
+        );
+    }
+}
+
+fn warn_of_public_desk(address: SocketAddr) {
     if !address.ip().is_loopback() {
         log::warn!("--admin {address}: everybody who reaches this address can see how things are");
     }
-    let listener = open(address)?;
-    event_loop
-        .open_desk(listener)
-        .map_err(|e| RunError::Failed(format!("cannot watch the admin address: {e}")))
 }
 
 /// Opens a listening socket, or says why not and what to do about it.

@@ -91,10 +91,11 @@ fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
         };
         let nobody = Questions { names: Vec::new(), lookup: SystemLookup };
         let configured = configured.collect();
-        let event_loop = EventLoop::new(vec![listener], configured, nobody, settings, 1000);
+        let event_loop =
+            EventLoop::new(vec![(address, listener)], configured, nobody, settings, 1000);
         let mut event_loop = event_loop.expect("a loop");
         COUNTER.with(|it| it.set(Some(counter)));
-        event_loop.turn_until_stopped().expect("it turns");
+        event_loop.turn_until_told(None).expect("it turns");
     });
     (address, counter)
 }

@@ -93,10 +93,11 @@ fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
         };
         let backends = vec![(Configured::new(&configs[0], Security::Plain), 1)];
         let questions = Questions { names: backends::names(&configs), lookup: told };
-        let event_loop = EventLoop::new(vec![listener], backends, questions, settings, 1000);
+        let event_loop =
+            EventLoop::new(vec![(address, listener)], backends, questions, settings, 1000);
         let mut event_loop = event_loop.expect("a loop");
         event_loop.await_first_answers(PATIENCE);
-        event_loop.turn_until_stopped().expect("it turns");
+        event_loop.turn_until_told(None).expect("it turns");
     });
     address
 }

@@ -260,6 +260,15 @@ impl Health {
         }
     }
 
+    /// There are no probes any more: what they said does not count.
+    pub fn forget_probes(&mut self) {
+        if let Active::Down { .. } = self.active {
+            self.active = Active::Up { failed: 0 };
+            self.passive = Passive::In { failures: 0, since: None };
+            self.out_since = None;
+        }
+    }
+
     fn take_out(&mut self, spell: Duration, now: Instant, stretch: u32) {
         let until = now + spell + spell * stretch / 100;
         self.passive = Passive::Out { until, spell };

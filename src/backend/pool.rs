@@ -44,6 +44,11 @@ impl Pool {
         Self { open_max, ..Self::default() }
     }
 
+    /// From now on there may be so many connections; those beyond stay until they go by themselves.
+    pub fn set_open_max(&mut self, open_max: Option<usize>) {
+        self.open_max = open_max;
+    }
+
     /// A connection is there, or on its way.
     pub fn opened(&mut self) {
         self.open += 1;

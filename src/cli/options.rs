@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{DEFAULT_LISTEN, help};
+use super::help;
+use crate::config::DEFAULT_LISTEN;
 use crate::config::backend_url::parse_count;
 use crate::config::cidr::parse_cidr;
 use crate::config::duration::{parse_duration, show_duration};

@@ -132,6 +132,9 @@ pub const PIPE_BYTES: usize = 1024 * 1024;
 /// handshake message has 64 KiB.
 pub const CARRY_BYTES_MAX: usize = 128 * 1024;
 
+/// How long a successor may take until it serves; then it is ended, and we go on.
+pub const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The most connections accepted in one turn of the loop.
 pub const ACCEPT_COUNT_MAX: usize = 64;
 

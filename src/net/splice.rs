@@ -85,6 +85,11 @@ impl Pipes {
         Self { spare: None, count_max, census: Arc::new(()) }
     }
 
+    /// From now on there may be so many; those beyond stay until they are empty.
+    pub fn set_count_max(&mut self, count_max: usize) {
+        self.count_max = count_max;
+    }
+
     /// How many pipes there are now.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -12,6 +12,12 @@ use mio::net::UnixStream;
 pub enum Signal {
     /// TERM or INT: finish what runs, then exit.
     Stop,
+    /// HUP: read the configuration anew.
+    Reload,
+    /// USR1: open log files anew.
+    Reopen,
+    /// USR2: let a new process take over.
+    Upgrade,
 }
 
 /// Where the handler writes; it can be told nothing except through a global.
@@ -25,14 +31,15 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes TERM and INT from now on. PIPE is ignored by Rust's own start-up code already.
+    /// Takes TERM, INT, HUP, USR1 and USR2 from now on. PIPE is ignored by Rust's own start-up code already.
     ///
     /// # Errors
     /// When there are no descriptors for the pipe.
     pub fn take() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         PIPE.store(writer.as_raw_fd(), Ordering::Release);
-        for signal in [libc::SIGTERM, libc::SIGINT] {
+        let ours = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+        for signal in ours {
             install(signal)?;
         }
         Ok(Self { reader, _writer: writer })
@@ -50,6 +57,9 @@ impl Signals {
         while let Ok(n @ 1..) = io::Read::read(&mut self.reader, &mut octets) {
             signals.extend(octets[..n].iter().filter_map(|octet| match i32::from(*octet) {
                 libc::SIGTERM | libc::SIGINT => Some(Signal::Stop),
+                libc::SIGHUP => Some(Signal::Reload),
+                libc::SIGUSR1 => Some(Signal::Reopen),
+                libc::SIGUSR2 => Some(Signal::Upgrade),
                 _ => None,
             }));
         }
@@ -119,6 +129,47 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
         let _ = socket;
         None
     }
+}
+
+/// A copy of a descriptor that processes started from now on have as well.
+///
+/// # Errors
+/// When there are no descriptors left.
+pub fn inheritable(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only numbers are passed; the copy is open and nobody else knows of it.
+    unsafe {
+        let copy = libc::fcntl(descriptor, libc::F_DUPFD, 3);
+        if copy < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(copy)) }
+    }
+}
+
+/// Takes over a descriptor that this process was started with, if it is open, and keeps it from further
+/// processes. Each at most once: there is one owner.
+#[must_use]
+pub fn adopt_descriptor(descriptor: RawFd) -> Option<OwnedFd> {
+    // The standard ones are everybody's.
+    if descriptor < 3 {
+        return None;
+    }
+    // SAFETY: only numbers are passed. That nobody else owns it is for the caller to see to, who was told
+    // its number by whoever started this process, before anything else was opened.
+    unsafe {
+        if libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
+            return None;
+        }
+        Some(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// The time since some point in the past that only moves forward, in microseconds, as other processes of
+/// this machine have it.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one value that lives through it.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec / 1000).unwrap_or(0)
 }
 
 /// The two ends of a pipe that never blocks.

@@ -146,7 +146,10 @@ fn backends(page: &mut Page, snapshot: &Snapshot<'_>) {
     for backend in snapshot.backends {
         page.value(name, &[("backend", backend.label)], u8::from(backend.is_in));
     }
-    let counted = || snapshot.backends.iter().zip(&snapshot.metrics.backends);
+    let counted = || {
+        let all = &snapshot.metrics.backends;
+        snapshot.backends.iter().filter_map(|backend| Some((backend, all.get(backend.number)?)))
+    };
     let name = "roundel_backend_requests_total";
     page.begin(name, "counter", "Final responses of the backend, by status.");
     for (backend, metrics) in counted() {

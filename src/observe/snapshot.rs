@@ -71,6 +71,8 @@ pub struct ClientCounts {
 /// One backend.
 #[derive(Clone, Copy, Debug)]
 pub struct BackendState<'a> {
+    /// Under which it is counted.
+    pub number: usize,
     /// Its URL.
     pub label: &'a str,
     /// Whether it is given requests.

@@ -36,6 +36,10 @@ pub struct Backend {
     pub intake: Intake,
     /// The most connections that were allowed for it alone.
     pub connections_count_max: Option<usize>,
+    /// What was said of it.
+    pub config: BackendConfig,
+    /// Whether it is no longer in the configuration, and only finishes what it began.
+    pub is_retired: bool,
     /// When the next probe is due, where there are probes and none is under way.
     pub probe_due: Option<Instant>,
     addresses: Vec<SocketAddr>,
@@ -78,6 +82,8 @@ impl Backend {
             role: config.role,
             intake: config.intake,
             connections_count_max: config.connections_count_max,
+            config: config.clone(),
+            is_retired: false,
             probe_due: None,
             addresses,
             preferred: 0,
@@ -87,6 +93,18 @@ impl Backend {
             name,
             quiet_until: None,
         }
+    }
+
+    /// The same server is configured differently from now on.
+    pub fn take_over(&mut self, fresh: &Self) {
+        self.label.clone_from(&fresh.label);
+        self.role = fresh.role;
+        self.intake = fresh.intake;
+        self.connections_count_max = fresh.connections_count_max;
+        self.own_host.clone_from(&fresh.own_host);
+        self.prefix.clone_from(&fresh.prefix);
+        self.host_field.clone_from(&fresh.host_field);
+        self.config.clone_from(&fresh.config);
     }
 
     /// Whether it has a name, which may lead somewhere else by now.

@@ -6,26 +6,32 @@
 //! Invariants: a turn is bounded (so many events, so many accepts, a budget for each drive); nothing
 //! in it blocks but the poll.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Waker};
+use mio::net::{TcpListener, UnixStream};
+use mio::{Events, Interest, Poll};
 
 use super::admin::{Answer, DOOR, Desk, Page, plain};
+use super::adopt::Adopted;
 use super::backends::Backend;
+use super::keeper::DESK_NAME;
+use super::names::{Names, WAKER};
 use super::start_time;
 use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
 use crate::config::duration::show_duration;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
-use crate::config::{Limits, Timeouts};
+use crate::config::{BackendConfig, Limits, Timeouts};
 use crate::key::{Subject, Token};
 use crate::net::listener::{Accepted, accept};
-use crate::net::resolve::{Lookup, Questions, Resolver};
+use crate::net::notify::{Notice, notify};
+use crate::net::resolve::{Lookup, Questions};
 use crate::net::sys::{Signal, Signals};
 use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
+use crate::observe::access_log::AccessLog;
 use crate::observe::exposition::{CONTENT_TYPE, exposition};
 use crate::observe::snapshot::{Readiness, Snapshot};
 
@@ -35,11 +41,11 @@ const EVENTS_COUNT_MAX: usize = 1024;
 /// What the signal pipe is called in the poll.
 const SIGNALS: Subject = Subject::Process(0);
 
+/// What the pipe from a successor is called in the poll.
+pub const SUCCESSOR: Subject = Subject::Process(4);
+
 /// What the desk says when there is nothing good to say.
 const UNAVAILABLE: &str = "503 Service Unavailable";
-
-/// What the waker is called in the poll.
-const WAKER: Subject = Subject::Process(1);
 
 /// Descriptors that are not for clients and their upstreams: listeners, log, poll, names.
 pub(super) const DESCRIPTORS_RESERVED: u64 = 64;
@@ -55,9 +61,32 @@ const UPSTREAMS_RESERVED_MAX: u64 = 4096;
 /// How often at most the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Something that the loop was told and others have to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// It was told to stop, and everything is over.
+    Over,
+    /// To read the configuration anew.
+    Reload,
+    /// The names of the next configuration are known.
+    Names,
+    /// To open log files anew.
+    Reopen,
+    /// To start a successor.
+    Upgrade,
+    /// The successor has said something, or has ended.
+    Successor,
+    /// The time is over.
+    Deadline,
+}
+
 /// A listening socket, and whether somebody may be waiting at it.
 #[derive(Debug)]
 struct Door {
+    /// For as long as the process lives.
+    number: u32,
+    /// What was asked for; the port may have been left to the kernel.
+    asked: SocketAddr,
     listener: TcpListener,
     somebody_waits: bool,
 }
@@ -90,11 +119,14 @@ enum Stage {
 pub struct EventLoop {
     poll: Poll,
     doors: Vec<Door>,
+    /// How many there have been.
+    doors_count: u32,
     /// Whose turn it was last.
     next_door: usize,
+    descriptors: u64,
     signals: Signals,
-    resolver: Option<Resolver>,
-    names_count: usize,
+    names: Names,
+    told: VecDeque<Told>,
     worker: Worker<OsNet>,
     desk: Option<Desk>,
     started_unix_ms: u64,
@@ -102,6 +134,8 @@ pub struct EventLoop {
     clients_count_max: usize,
     gate: Gate,
     stage: Stage,
+    /// Whether the configuration that was read last is in force, and when it was read.
+    reload: Option<(bool, u64)>,
     lost_lines: u64,
     lost_lines_total: u64,
     complaint_due: Instant,
@@ -113,7 +147,7 @@ impl EventLoop {
     /// # Errors
     /// When the kernel has no room for it.
     pub fn new(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<(SocketAddr, TcpListener)>,
         backends: Vec<(Backend, u32)>,
         questions: Questions<impl Lookup>,
         mut settings: Settings,
@@ -124,59 +158,75 @@ impl EventLoop {
         let mut signals = Signals::take()?;
         let token = poll_token(Token::from(SIGNALS));
         poll.registry().register(signals.source(), token, Interest::READABLE)?;
-        let mut doors = Vec::new();
-        for (index, mut listener) in (0..).zip(listeners) {
-            let token = poll_token(Token::from(Subject::Listener(index)));
-            poll.registry().register(&mut listener, token, Interest::READABLE)?;
-            doors.push(Door { listener, somebody_waits: true });
-        }
-        let names_count = questions.names.len();
-        let resolver = if questions.names.is_empty() {
-            None
-        } else {
-            let waker = Waker::new(poll.registry(), poll_token(Token::from(WAKER)))?;
-            let wake = move || {
-                // A poll that cannot be woken has ended, and nobody wants the answer.
-                let _ = waker.wake();
-            };
-            Some(Resolver::start(questions, &settings.timeouts, wake)?)
-        };
+        let mut names = Names::default();
+        names.ask(questions, &settings.timeouts, poll.registry())?;
         let net = OsNet::new(poll.registry().try_clone()?);
         let now = start_time();
         let timeouts = settings.timeouts.clone();
         let clients_count_max = clients_max(settings.limits.clients_count_max, descriptors);
-        Ok(Self {
-            worker: Worker::new(net, backends, settings, now),
+        let mut worker = Worker::new(net, backends, settings, now);
+        worker.begin_probes(0);
+        let mut event_loop = Self {
+            worker,
             poll,
-            doors,
+            doors: Vec::new(),
+            doors_count: 0,
             next_door: 0,
+            descriptors,
             signals,
-            resolver,
-            names_count,
+            names,
+            told: VecDeque::new(),
             desk: None,
             started_unix_ms: now.unix_ms,
             timeouts,
             clients_count_max,
             gate: Gate::Open,
             stage: Stage::Serving,
+            reload: None,
             lost_lines: 0,
             lost_lines_total: 0,
             complaint_due: now.instant,
-        })
+        };
+        for (asked, listener) in listeners {
+            event_loop.open_door(asked, listener)?;
+        }
+        Ok(event_loop)
+    }
+
+    /// Awaits clients at another socket, which was asked for in these words.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it in the poll.
+    pub fn open_door(&mut self, asked: SocketAddr, mut listener: TcpListener) -> io::Result<()> {
+        let number = self.doors_count;
+        let token = poll_token(Token::from(Subject::Listener(number)));
+        self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+        self.doors_count += 1;
+        self.doors.push(Door { number, asked, listener, somebody_waits: true });
+        Ok(())
+    }
+
+    /// Awaits clients nowhere but at these addresses any more; who stands at another door is let in first.
+    pub fn keep_doors(&mut self, asked: &[SocketAddr], now: Now) {
+        if self.doors.iter().any(|door| !asked.contains(&door.asked)) {
+            self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
+            self.doors.retain(|door| asked.contains(&door.asked));
+            self.next_door = 0;
+        }
+    }
+
+    /// The addresses at which clients are awaited, in the words in which they were asked for.
+    #[must_use]
+    pub fn asked(&self) -> Vec<SocketAddr> {
+        self.doors.iter().map(|door| door.asked).collect()
     }
 
     /// Waits until each name has been asked for once, but not longer than this.
     pub fn await_first_answers(&mut self, timeout: Duration) {
-        let Some(resolver) = &self.resolver else {
-            return;
-        };
-        let end = clock::now().instant + timeout;
-        for _ in 0..self.names_count {
-            let left = end.saturating_duration_since(clock::now().instant);
-            match resolver.wait(left) {
-                Some(answer) => self.worker.on_answer(answer),
-                None => break,
-            }
+        self.names.await_known(timeout);
+        let ids = self.worker.backend_ids();
+        for answer in self.names.adopt(ids) {
+            self.worker.on_answer(answer);
         }
     }
 
@@ -201,28 +251,129 @@ impl EventLoop {
         self.desk.as_ref().and_then(|desk| desk.listener().local_addr().ok())
     }
 
-    /// Turns until it was told to stop and everything is over.
+    /// Closes the desk for operators.
+    pub fn close_desk(&mut self) {
+        self.desk = None;
+    }
+
+    /// Begins to ask for the names of a configuration that is not in force yet; [`Told::Names`] follows.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn ask_names(
+        &mut self,
+        questions: Questions<impl Lookup>,
+        timeouts: &Timeouts,
+    ) -> io::Result<()> {
+        self.names.ask(questions, timeouts, self.poll.registry())
+    }
+
+    /// Whether they have been asked for.
+    pub fn names_are_known(&mut self) -> bool {
+        self.names.are_known()
+    }
+
+    /// That configuration will not be in force.
+    pub fn forget_asked_names(&mut self) {
+        self.names.forget_next();
+    }
+
+    /// Goes on with these backends, whose names were asked for, and with these settings: see
+    /// [`Worker::adopt`].
+    pub fn adopt(
+        &mut self,
+        backends: Vec<(Backend, u32)>,
+        is_same: impl Fn(&BackendConfig, &BackendConfig) -> bool,
+        mut settings: Settings,
+        now: Now,
+    ) -> Adopted {
+        settings.limits.pipes_count_max = pipes_max(&settings.limits, self.descriptors);
+        self.clients_count_max = clients_max(settings.limits.clients_count_max, self.descriptors);
+        self.timeouts = settings.timeouts.clone();
+        let adopted = self.worker.adopt(backends, is_same, settings, now);
+        // First what was known already, then what is new.
+        let _ = self.names.are_known();
+        for answer in self.names.adopt(adopted.ids.clone()) {
+            self.worker.on_answer(answer);
+        }
+        adopted
+    }
+
+    /// Lines of the access log go there from now on.
+    pub fn set_access_log(&mut self, log: Option<AccessLog>) {
+        self.lost_lines += self.worker.set_access_log(log);
+    }
+
+    /// The configuration was read anew at this time, and is in force or not.
+    pub fn note_reload(&mut self, has_succeeded: bool, unix_ms: u64) {
+        self.reload = Some((has_succeeded, unix_ms));
+    }
+
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stage != Stage::Serving
+    }
+
+    /// The listening sockets, each under the name by which a successor asks for it.
+    pub fn sockets(&self) -> impl Iterator<Item = (String, &TcpListener)> {
+        let doors = self.doors.iter().map(|door| (door.asked.to_string(), &door.listener));
+        let desk = self.desk.iter().map(|desk| (DESK_NAME.to_owned(), desk.listener()));
+        doors.chain(desk)
+    }
+
+    /// Listens to what a successor says; [`Told::Successor`] follows.
+    ///
+    /// # Errors
+    /// When the kernel has no room for it in the poll.
+    pub fn watch_successor(&self, pipe: &mut UnixStream) -> io::Result<()> {
+        let token = poll_token(Token::from(SUCCESSOR));
+        self.poll.registry().register(pipe, token, Interest::READABLE)
+    }
+
+    /// A successor serves at the same sockets: who waits there is for it.
+    pub fn let_go(&mut self, now: Now) {
+        self.doors.clear();
+        self.desk = None;
+        self.finish(now);
+    }
+
+    /// Turns until it was told something that it does not know how to do itself, or until this time.
     ///
     /// # Errors
     /// When the poll itself fails.
-    pub fn turn_until_stopped(&mut self) -> io::Result<()> {
-        self.worker.begin_probes();
+    pub fn turn_until_told(&mut self, end: Option<Instant>) -> io::Result<Told> {
         let mut events = Events::with_capacity(EVENTS_COUNT_MAX);
-        while self.stage != Stage::Over {
-            let timeout = self.patience(clock::now().instant);
+        loop {
+            if self.stage == Stage::Over {
+                return Ok(Told::Over);
+            }
+            if let Some(told) = self.told.pop_front() {
+                return Ok(told);
+            }
+            let now = clock::now().instant;
+            if end.is_some_and(|end| end <= now) {
+                return Ok(Told::Deadline);
+            }
+            let patience = self.patience(now);
+            let left = end.map(|end| end.saturating_duration_since(now));
+            let timeout = [patience, left].into_iter().flatten().min();
             match self.poll.poll(&mut events, timeout) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
             self.turn(&events, clock::now());
         }
+    }
+
+    /// Closes the access log: everything is over.
+    pub fn end(&mut self) {
         if let Some(log) = self.worker.take_access_log() {
             self.lost_lines += log.close();
             if self.lost_lines > 0 {
                 log::warn!("{} lines of the access log were lost", self.lost_lines);
             }
         }
-        Ok(())
     }
 
     /// How long the poll may wait: not at all while there is something to do.
@@ -248,19 +399,29 @@ impl EventLoop {
         let mut stops = 0;
         for event in events {
             match Subject::from(event_token(event)) {
-                Subject::Listener(index) => {
-                    if let Some(door) = self.doors.get_mut(index as usize) {
-                        door.somebody_waits = true;
-                    }
+                Subject::Listener(number) => {
+                    let door = self.doors.iter_mut().find(|door| door.number == number);
+                    door.into_iter().for_each(|door| door.somebody_waits = true);
                 }
                 subject if subject == SIGNALS => {
-                    stops += self.signals.arrived().filter(|s| *s == Signal::Stop).count();
-                }
-                subject if subject == WAKER => {
-                    for answer in self.resolver.iter().flat_map(Resolver::news) {
-                        self.worker.on_answer(answer);
+                    for signal in self.signals.arrived() {
+                        match signal {
+                            Signal::Stop => stops += 1,
+                            Signal::Reload => self.told.push_back(Told::Reload),
+                            Signal::Reopen => self.told.push_back(Told::Reopen),
+                            Signal::Upgrade => self.told.push_back(Told::Upgrade),
+                        }
                     }
                 }
+                subject if subject == WAKER => {
+                    for answer in self.names.news() {
+                        self.worker.on_answer(answer);
+                    }
+                    if self.names.are_known() {
+                        self.told.push_back(Told::Names);
+                    }
+                }
+                subject if subject == SUCCESSOR => self.told.push_back(Told::Successor),
                 subject if subject == DOOR => self.desk.iter_mut().for_each(Desk::on_knock),
                 Subject::Visit(key) => {
                     if let Some(desk) = &mut self.desk {
@@ -282,9 +443,7 @@ impl EventLoop {
             self.stop(now);
         }
         self.check_drain(now);
-        if let Some(resolver) = &self.resolver {
-            self.worker.take_doubts().into_iter().for_each(|id| resolver.doubt(id.0));
-        }
+        self.worker.take_doubts().into_iter().for_each(|id| self.names.doubt(id));
         self.worker.end_turn();
         self.attend_desk(now);
         self.complain_of_lost_lines(now);
@@ -345,7 +504,7 @@ impl EventLoop {
             queued: self.worker.queued_count(),
             lost_lines: self.lost_lines_total,
             settings: &[],
-            reload: None,
+            reload: self.reload,
         }))
     }
 
@@ -367,7 +526,7 @@ impl EventLoop {
             self.gate = Gate::Open;
             // In turn, so that a crowd at one door does not block the others.
             self.next_door = (self.next_door + 1) % self.doors.len();
-            let door = &mut self.doors[self.next_door];
+            let Some(door) = self.doors.get_mut(self.next_door) else { return };
             if !door.somebody_waits {
                 continue;
             }
@@ -390,8 +549,12 @@ impl EventLoop {
     /// Told to stop. The first time: finish; the second time: cut.
     fn stop(&mut self, now: Now) {
         match self.stage {
-            Stage::Serving if self.timeouts.drain_delay.is_zero() => self.begin_drain(now),
+            Stage::Serving if self.timeouts.drain_delay.is_zero() => {
+                notify(Notice::Stopping);
+                self.begin_drain(now);
+            }
             Stage::Serving => {
+                notify(Notice::Stopping);
                 let delay = show_duration(self.timeouts.drain_delay);
                 log::info!("stopping: clients are let in for another {delay}");
                 self.stage = Stage::Leaving { until: now.instant + self.timeouts.drain_delay };
@@ -406,6 +569,11 @@ impl EventLoop {
         // Who has connected before this moment may count on being served.
         self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
         self.doors.clear();
+        self.finish(now);
+    }
+
+    /// Nobody else will come: ends when everybody who is there has been served.
+    fn finish(&mut self, now: Now) {
         let (clients, _) = self.worker.connections();
         log::info!("stopping: {clients} connections are open, no more are accepted");
         self.worker.begin_drain();

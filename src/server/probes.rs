@@ -30,15 +30,18 @@ enum Answer {
 }
 
 impl<N: Net> Worker<N> {
-    /// Plans the first probe of each backend: at once, so that the operator soon knows.
-    pub fn begin_probes(&mut self) {
+    /// Plans the first probe of each backend from this number on: at once, so that the operator soon knows.
+    pub fn begin_probes(&mut self, first: usize) {
         if self.roster.config().probe.is_none() {
             return;
         }
         let now = self.shared.now.instant;
-        for id in self.roster.ids() {
-            self.roster[id].probe_due = Some(now);
-            self.watch_backend(id);
+        for id in self.roster.ids().skip(first) {
+            let backend = &mut self.roster[id];
+            if !backend.is_retired {
+                backend.probe_due = Some(now);
+                self.watch_backend(id);
+            }
         }
     }
 
@@ -56,7 +59,7 @@ impl<N: Net> Worker<N> {
 
     fn begin_probe(&mut self, id: BackendId) {
         let Some(probe) = &self.roster.config().probe else { return };
-        if self.shared.phase == Phase::Draining {
+        if self.shared.phase == Phase::Draining || self.roster[id].is_retired {
             return;
         }
         if !self.roster[id].takes_requests() {
@@ -73,6 +76,9 @@ impl<N: Net> Worker<N> {
     /// (and of many roundels) spread.
     fn plan_probe(&mut self, id: BackendId) {
         let Some(probe) = &self.roster.config().probe else { return };
+        if self.roster[id].is_retired {
+            return;
+        }
         let interval = probe.interval * (90 + self.shared.ids.percent(20)) / 100;
         self.roster[id].probe_due = Some(self.shared.now.instant + interval);
         self.watch_backend(id);

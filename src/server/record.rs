@@ -135,10 +135,17 @@ impl<N: Net> Worker<N> {
         counts
     }
 
+    /// The numbers of the backends, in the order in which they were named.
+    #[must_use]
+    pub fn backend_ids(&self) -> Vec<BackendId> {
+        self.roster.ids().collect()
+    }
+
     /// How each backend is.
     pub fn backend_states(&self) -> impl Iterator<Item = BackendState<'_>> {
         let now = self.shared.now;
-        self.roster.ids().map(move |id| {
+        let present = self.roster.ids().filter(|id| !self.roster[*id].is_retired);
+        present.map(move |id| {
             let backend: &Backend = &self.roster[id];
             let pool = &backend.pool;
             let since_unix_ms = backend.health.since().map(|since| {
@@ -147,6 +154,7 @@ impl<N: Net> Worker<N> {
             });
             let (idle, connecting) = (pool.idle_count(), pool.connecting_count());
             BackendState {
+                number: id.0,
                 label: &backend.label,
                 is_in: backend.health.is_in() && backend.takes_requests(),
                 health: backend.condition(),

@@ -23,21 +23,21 @@ use crate::h1::reply::Reason;
 /// All backends.
 #[derive(Debug)]
 pub struct Roster {
-    backends: Vec<Backend>,
+    pub(super) backends: Vec<Backend>,
     /// Turns among the main ones that are in and have an address.
-    turns: Balancer,
+    pub(super) turns: Balancer,
     /// Turns among the same for requests that come back from one of them, so that these cost nobody its
     /// turn.
-    second_tries: Balancer,
+    pub(super) second_tries: Balancer,
     /// Turns among the backups that are in and have an address, for first and second tries alike.
-    reserves: Balancer,
+    pub(super) reserves: Balancer,
     /// Turns among all that are not drained, for where nobody of those is left.
-    last_resort: Balancer,
+    pub(super) last_resort: Balancer,
     /// The main ones whose next request is a trial, in the order in which their time was over.
-    trials: VecDeque<BackendId>,
+    pub(super) trials: VecDeque<BackendId>,
     /// The same for backups. They wait for as long as the main ones do well, so nobody looks at them then.
-    reserve_trials: VecDeque<BackendId>,
-    config: HealthConfig,
+    pub(super) reserve_trials: VecDeque<BackendId>,
+    pub(super) config: HealthConfig,
 }
 
 /// Who gets a request.
@@ -168,7 +168,7 @@ impl Roster {
 
     /// The next request that may go there is a trial. None may where it is drained: then it stands in no
     /// list, so that nobody has to pass it over.
-    fn await_trial(&mut self, id: BackendId) {
+    pub(super) fn await_trial(&mut self, id: BackendId) {
         match (self.backends[id.0].intake, self.backends[id.0].role) {
             (Intake::Drained, _) => {}
             (Intake::Open, Role::Main) => self.trials.push_back(id),
@@ -251,7 +251,7 @@ impl Roster {
     }
 
     /// Somebody is in from now on, or no longer.
-    fn let_turns_begin_anew(&mut self) {
+    pub(super) fn let_turns_begin_anew(&mut self) {
         let Self { backends, turns, second_tries, reserves, .. } = self;
         let is_in = |backend: &Backend| backend.takes_requests() && backend.health.is_in();
         let those = |role| {
@@ -264,7 +264,7 @@ impl Roster {
         reserves.set_members(those(Role::Backup));
     }
 
-    fn set_last_resort(&mut self) {
+    pub(super) fn set_last_resort(&mut self) {
         let all = self.backends.iter().enumerate();
         let open = all.filter(|(_, one)| one.intake == Intake::Open);
         self.last_resort.set_members(open.map(|(id, _)| BackendId(id)));

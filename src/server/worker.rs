@@ -99,7 +99,7 @@ pub struct Worker<N: Net> {
     pub(super) upstreams: Slots<Upstream<N::Sock>>,
     pub(super) roster: Roster,
     /// For each backend, when something about it is due.
-    alarms: Vec<Deadline>,
+    pub(super) alarms: Vec<Deadline>,
     /// Requests for which no backend has room, oldest first.
     pub(super) queue: VecDeque<Key>,
     pub(super) budget: RetryBudget,
@@ -353,6 +353,17 @@ impl<N: Net> Worker<N> {
             };
             queued == Some(Some(at))
         });
+    }
+
+    /// Lines of the access log go there from now on; says how many were lost on the way to where they went
+    /// before.
+    pub fn set_access_log(&mut self, log: Option<AccessLog>) -> u64 {
+        let before = std::mem::replace(&mut self.access_log, log);
+        // What was handed over is still written; nobody waits for that.
+        before.map_or(0, |mut before| {
+            before.flush();
+            before.take_lost()
+        })
     }
 
     /// The access log, to be closed.
