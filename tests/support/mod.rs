@@ -45,7 +45,7 @@ use std::time::Duration;
 #[allow(unused_imports, reason = "each test file uses its own part of the harness")]
 pub(crate) use self::{
     backend::{Backend, ClosedPort, NarrowPort},
-    process::{LogLine, Outcome, Roundel, run, run_with_descriptors},
+    process::{LogLine, Outcome, Program, Roundel, run, run_program, run_with_descriptors},
     wire::{End, Message, Wire, assert_head, chunk, dechunk, is_fresh_request_id, text},
 };
 

@@ -3,13 +3,32 @@
 use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
 
 use super::{Backend, PATIENCE, Wire, wire::copies_of_sockets};
+
+/// A program that can be started: they take the same command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// roundel itself.
+    Roundel,
+    /// `benches/tokio_version`, which is measured against it.
+    TokioVersion,
+}
+
+impl Program {
+    fn command(self) -> Command {
+        match self {
+            Self::Roundel => roundel(),
+            Self::TokioVersion => Command::new(tokio_version()),
+        }
+    }
+}
 
 /// A running roundel; killed when dropped.
 pub(crate) struct Roundel {
@@ -33,7 +52,13 @@ impl Roundel {
     /// one on 127.0.0.1 with a port of the kernel's choice.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with(roundel(), args, Stdout::Read)
+        Self::start_program(Program::Roundel, args)
+    }
+
+    /// The same with either program.
+    #[track_caller]
+    pub(crate) fn start_program(program: Program, args: &[&str]) -> Self {
+        Self::start_with(program.command(), args, Stdout::Read)
     }
 
     #[track_caller]
@@ -249,6 +274,12 @@ pub(crate) fn run(args: &[&str]) -> Outcome {
     run_command(roundel().args(args))
 }
 
+/// The same with either program.
+#[track_caller]
+pub(crate) fn run_program(program: Program, args: &[&str]) -> Outcome {
+    run_command(program.command().args(args))
+}
+
 /// The same, with no more than so many file descriptors.
 #[track_caller]
 pub(crate) fn run_with_descriptors(count: u32, args: &[&str]) -> Outcome {
@@ -257,6 +288,32 @@ pub(crate) fn run_with_descriptors(count: u32, args: &[&str]) -> Outcome {
 
 fn roundel() -> Command {
     Command::new(env!("CARGO_BIN_EXE_roundel"))
+}
+
+/// The tokio version, which is no binary of the package but an example. `cargo test` has built it,
+/// unless it was asked for this test alone; then it is missing, or old.
+fn tokio_version() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "--example", "tokio_version"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        // What cargo tells a test of its package, ring's build would take for a change, and everything
+        // above it would be built again.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&name);
+            }
+        }
+        let _copies = copies_of_sockets();
+        let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(status.success(), "the tokio version does not build");
+        let roundel = Path::new(env!("CARGO_BIN_EXE_roundel"));
+        roundel.with_file_name("examples").join("tokio_version")
+    })
 }
 
 fn roundel_with_descriptors(count: u32) -> Command {
