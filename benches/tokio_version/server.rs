@@ -113,7 +113,8 @@ impl Door {
         let proxy = Arc::clone(&self.proxy);
         let service = service_fn(move |request| {
             let (proxy, client) = (Arc::clone(&proxy), Arc::clone(&client));
-            async move { Ok::<_, Infallible>(proxy.answer(request, &client).await) }
+            // hyper keeps room for this future in each connection, also in those that are idle.
+            Box::pin(async move { Ok::<_, Infallible>(proxy.answer(request, &client).await) })
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut ending = self.ending.clone();
