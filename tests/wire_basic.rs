@@ -10,7 +10,6 @@
 #![allow(clippy::expect_used, reason = "a test: a panic is how it reports")]
 
 #[cfg(feature = "tls")]
-#[allow(dead_code, reason = "each test file uses its own part of the harness")]
 #[path = "support/tls.rs"]
 mod tls;
 

@@ -76,8 +76,8 @@ impl Backend {
             },
             authority: config.label().parse().map_err(io::Error::other)?,
             prefix: config.prefix.clone(),
-            own_host: value(&config.authority()),
-            host_field: config.host_field,
+            own_host: value(&config.own_host()),
+            host_field: config.host_field.clone(),
         })
     }
 
@@ -134,7 +134,7 @@ pub(crate) fn to_backend(
             _ => "1.1 roundel",
         }),
     );
-    let own = backend.host_field == HostField::Backend || host.is_empty();
+    let own = backend.host_field != HostField::Client || host.is_empty();
     headers.insert(HOST, if own { backend.own_host.clone() } else { host });
     if parts.method == Method::OPTIONS {
         count_hop(headers);

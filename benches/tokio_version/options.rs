@@ -10,7 +10,10 @@ use std::net::SocketAddr;
 
 use log::LevelFilter;
 use roundel::cli;
-use roundel::config::{BackendConfig, Backends, Cidr, Config, HealthConfig, Limits, Timeouts};
+use roundel::config::backend_url::BackendTls;
+use roundel::config::{
+    BackendConfig, Backends, Cidr, Config, HealthConfig, Intake, Limits, Role, Timeouts, Verify,
+};
 
 /// What the arguments ask for.
 pub(crate) enum Request {
@@ -47,10 +50,27 @@ const PREFACE: &str = "tokio_version: roundel once more on tokio and hyper, to b
 /// # Errors
 /// What is wrong with them, in words.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
-    match cli::parse(arguments)? {
+    let request = cli::parse(arguments).map_err(|complaints| {
+        let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
+    match request {
+        cli::Request::Check { .. } => Err("--check is for roundel alone".into()),
         cli::Request::Print(text) => Ok(Request::Print(format!("{PREFACE}{text}"))),
         cli::Request::Run(config) => subset(*config).map(|options| Request::Run(Box::new(options))),
     }
+}
+
+/// Whether more was said of a backend than its URL, its weight and whose `Host` it sees.
+fn is_particular(backend: &BackendConfig) -> bool {
+    let plain = BackendConfig {
+        role: Role::Main,
+        intake: Intake::Open,
+        connections_count_max: None,
+        tls: BackendTls { verify: Verify::Full, ca_pem: None, identity: None },
+        ..backend.clone()
+    };
+    *backend != plain
 }
 
 /// Without an equal in hyper, and so without an effect here, are all settings but those that are
@@ -74,6 +94,8 @@ fn subset(config: Config) -> Result<Options, String> {
         || config.limits != Limits::default()
         || config.health != HealthConfig::default()
         || config.access_log.is_some()
+        || config.admin.is_some()
+        || backends.iter().any(is_particular)
     {
         return Err(
             "one of these options is for roundel alone; --help lists those that are not".into()
