@@ -82,6 +82,8 @@ impl fmt::Display for RunError {
 pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(), RunError> {
     // Before anything else is opened: the descriptors are known by their numbers only.
     let mut inherited = Inherited::take();
+    // As it was called: by the time of an upgrade there may be another one of that name.
+    let program = std::env::current_exe().ok();
     let descriptors = raise_descriptor_limit()
         .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
     let mut demos = Demos::default();
@@ -109,7 +111,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     warn_of_insecure(&configs);
     inherited.say_ready();
     notify(Notice::Ready("serving"));
-    Keeper::new(config, demos, read_again).keep(&mut event_loop)
+    Keeper::new(config, demos, program, read_again).keep(&mut event_loop)
 }
 
 /// The listening sockets, each with the address that was asked for: from a predecessor or a service manager,

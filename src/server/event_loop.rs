@@ -379,7 +379,8 @@ impl EventLoop {
     /// How long the poll may wait: not at all while there is something to do.
     fn patience(&self, now: Instant) -> Option<Duration> {
         let desk_has_work = self.desk.as_ref().is_some_and(Desk::has_work);
-        if self.worker.has_work() || self.may_accept(now) || desk_has_work {
+        let is_drained = self.worker.is_drained();
+        if self.worker.has_work() || self.may_accept(now) || desk_has_work || is_drained {
             return Some(Duration::ZERO);
         }
         let paused = match self.gate {
@@ -417,7 +418,7 @@ impl EventLoop {
                     for answer in self.names.news() {
                         self.worker.on_answer(answer);
                     }
-                    if self.names.are_known() {
+                    if self.names.has_next() && self.names.are_known() {
                         self.told.push_back(Told::Names);
                     }
                 }

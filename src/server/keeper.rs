@@ -41,7 +41,7 @@ pub(super) struct Keeper<'a> {
     demos: Demos,
     wanted: Option<Wanted>,
     successor: Option<Successor>,
-    /// The program as it was called when it started: by now there may be another one of that name.
+    /// The program as it was called when it started.
     program: Option<PathBuf>,
 }
 
@@ -64,15 +64,13 @@ struct Successor {
 }
 
 impl<'a> Keeper<'a> {
-    pub(super) fn new(config: &Config, demos: Demos, read_again: &'a mut ReadAgain<'a>) -> Self {
-        Self {
-            config: config.clone(),
-            read_again,
-            demos,
-            wanted: None,
-            successor: None,
-            program: std::env::current_exe().ok(),
-        }
+    pub(super) fn new(
+        config: &Config,
+        demos: Demos,
+        program: Option<PathBuf>,
+        read_again: &'a mut ReadAgain<'a>,
+    ) -> Self {
+        Self { config: config.clone(), read_again, demos, wanted: None, successor: None, program }
     }
 
     /// Lets the loop turn until all is over.

@@ -80,6 +80,12 @@ impl Names {
         Ok(Some(Asking { resolver, count, numbers: Vec::new(), answers: Vec::new() }))
     }
 
+    /// Whether there are names that are about to be needed.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Whether each of the names that are about to be needed has been asked for.
     pub fn are_known(&mut self) -> bool {
         let Some(next) = &mut self.next else { return true };

@@ -71,9 +71,16 @@ impl Roundel {
         if let Ok(options) = std::env::var("ROUNDEL_OPTIONS") {
             command.args(options.split_whitespace());
         }
+        command.stdin(Stdio::null()).args(args);
+        Self::watch(command, named.max(1), reading)
+    }
+
+    /// Starts a command as it is and waits until it has said so often that it listens.
+    #[track_caller]
+    fn watch(mut command: Command, listeners: usize, reading: Stdout) -> Self {
         // Until it says something: only then its copies of our sockets are gone for certain.
         let _copies = copies_of_sockets();
-        let mut child = spawn(command.args(args));
+        let mut child = spawn(&mut command);
         let pipe = child.stdout.take().expect("a piped stdout");
         let (stdout, _unread) = match reading {
             Stdout::Read => (Lines::collect(pipe), None),
@@ -83,10 +90,17 @@ impl Roundel {
         let mut roundel = Self { child, addrs: Vec::new(), stdout, stderr, _unread };
         let lines = roundel.stderr.wait_for("listening lines", |lines| {
             let found: Vec<_> = lines.iter().filter_map(|line| listening(line)).collect();
-            (found.len() == named.max(1)).then_some(found)
+            (found.len() == listeners).then_some(found)
         });
         roundel.addrs = lines;
         roundel
+    }
+
+    /// Starts a command that ends up as the binary, with these arguments and no others.
+    #[track_caller]
+    pub(crate) fn start_as(mut command: Command, args: &[&str]) -> Self {
+        command.args(args);
+        Self::watch(command, 1, Stdout::Read)
     }
 
     /// Starts the binary over these backends, with some options.
@@ -326,7 +340,7 @@ fn roundel_with_descriptors(count: u32) -> Command {
 #[track_caller]
 fn run_command(command: &mut Command) -> Outcome {
     let _copies = copies_of_sockets();
-    let mut child = spawn(command);
+    let mut child = spawn(command.stdin(Stdio::null()));
     let stdout = Lines::collect(child.stdout.take().expect("a piped stdout"));
     let stderr = Lines::collect(child.stderr.take().expect("a piped stderr"));
     let code = wait(&mut child, &stderr);
@@ -337,12 +351,7 @@ fn run_command(command: &mut Command) -> Outcome {
 }
 
 fn spawn(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts")
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
 #[track_caller]

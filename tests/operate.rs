@@ -1,0 +1,449 @@
+//! What operators do to a process that serves: another configuration, other log files, a successor. The
+//! promise is always the same: no client notices.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test: a panic is how it reports, threads and waits are its means"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use support::*;
+
+/// A folder of this test's own; gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("operate-{}-{number}", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A configuration over these backends, with some more lines.
+fn file(more: &str, backends: &[&Backend]) -> String {
+    let tables =
+        backends.iter().map(|backend| format!("[[backend]]\nurl = \"{}\"\n", backend.url()));
+    format!("listen = \"127.0.0.1:0\"\n{more}\n{}", tables.collect::<String>())
+}
+
+/// Clients that never stop asking, and never forgive.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    served: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// Eight that keep their connections as long as they may, and eight that come anew each time.
+    fn of_sixteen(address: SocketAddr) -> Self {
+        let (stop, served) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let ask = move |keeps: bool, stop: &AtomicBool, served: &AtomicUsize| {
+            let mut client = Wire::connect(address);
+            while !stop.load(Ordering::SeqCst) {
+                let end = if keeps { "" } else { "Connection: close\r\n" };
+                client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{end}\r\n"));
+                let response = client.response();
+                assert_eq!(response.status(), 200, "{}", response.text());
+                served.fetch_add(1, Ordering::SeqCst);
+                if !keeps || response.field("connection") == Some("close") {
+                    client = Wire::connect(address);
+                }
+            }
+        };
+        let start = |number| {
+            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
+            thread::spawn(move || ask(number < 8, &stop, &served))
+        };
+        let clients = (0..16).map(start).collect();
+        Self { stop, served, clients }
+    }
+
+    /// Until so many more requests have been answered.
+    fn goes_on(&self) {
+        let end = self.served.load(Ordering::SeqCst) + 300;
+        while self.served.load(Ordering::SeqCst) < end {
+            let failed = self.clients.iter().any(JoinHandle::is_finished);
+            assert!(!failed, "a client has met an error");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn goes_home(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for client in self.clients {
+            client.join().expect("no client has met an error");
+        }
+    }
+}
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roundel"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn times(roundel: &Roundel, text: &str) -> usize {
+    roundel.stderr().iter().filter(|line| line.contains(text)).count()
+}
+
+/// Waits until the log has said this so often.
+fn wait_for_times(roundel: &Roundel, text: &str, count: usize) {
+    for _ in 0..10_000 {
+        if times(roundel, text) >= count {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    panic!("\"{text}\" was not said {count} times: {:#?}", roundel.stderr());
+}
+
+/// The number of the process that took over.
+fn successor(roundel: &Roundel) -> String {
+    let line = roundel.wait_for_stderr("has taken over");
+    let (_, rest) = line.split_once("process ").expect("a number");
+    rest.split(' ').next().expect("a number").to_owned()
+}
+
+/// The process has nothing more to do. Its outputs stay open: they are the successor's now.
+fn wait_for_end(roundel: &mut Roundel) {
+    for _ in 0..5_000 {
+        if !roundel.is_running() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it does not end: {:#?}", roundel.stderr());
+}
+
+fn kill(signal: &str, process: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), process]).status();
+    assert!(status.expect("kill runs").success());
+}
+
+#[test]
+fn three_reloads_and_an_upgrade_cost_no_client_anything() {
+    let backends = ["a", "b", "c"].map(Backend::named);
+    let [a, b, c] = backends.each_ref();
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("", &[a, b]));
+    let mut roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let crowd = Crowd::of_sixteen(roundel.addr());
+    crowd.goes_on();
+    let versions = [
+        file("timeout = \"30s\"\nhealth = \"/\"", &[b, c]),
+        file("max_conns_per_backend = 4", &[c, a]),
+        file("log = \"debug\"", &[a]),
+    ];
+    for (number, version) in (1..).zip(versions) {
+        folder.write("roundel.toml", &version);
+        roundel.signal("HUP");
+        wait_for_times(&roundel, "the configuration is in force", number);
+        crowd.goes_on();
+    }
+    roundel.signal("USR2");
+    let process = successor(&roundel);
+    crowd.goes_on();
+    wait_for_end(&mut roundel);
+    crowd.goes_on();
+    crowd.goes_home();
+    kill("TERM", &process);
+}
+
+#[test]
+fn a_broken_file_changes_nothing() {
+    let (old, new) = (Backend::named("old"), Backend::named("new"));
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("admin = \"127.0.0.1:0\"", &[&old]));
+    let roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let line = roundel.wait_for_stderr("admin on http://");
+    let desk = line.rsplit_once("http://").and_then(|(_, address)| address.parse().ok());
+    let desk: SocketAddr = desk.expect("an address");
+    let succeeded = || {
+        let page = Wire::connect(desk).get("/metrics").text();
+        let name = "roundel_config_last_reload_successful ";
+        let line = page.lines().find(|line| line.starts_with(name)).expect("the metric");
+        line.ends_with('1')
+    };
+    assert!(succeeded());
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address");
+    for (number, (broken, complaint)) in (1..).zip([
+        (file("balence = \"x\"", &[&new]), "did you mean \"balance\"?".to_owned()),
+        ("listen = [".to_owned(), "roundel.toml:1".to_owned()),
+        (file("", &[&new]).replace("127.0.0.1:0", &taken.to_string()), format!("{taken}")),
+        (file("access_log = \"nowhere/at/all\"", &[&new]), "nowhere/at/all".to_owned()),
+        (file("ca = \"none.pem\"", &[&new]), "none.pem".to_owned()),
+    ]) {
+        let _row = row(complaint.clone());
+        folder.write("roundel.toml", &broken);
+        roundel.signal("HUP");
+        wait_for_times(&roundel, "nothing has changed", number);
+        assert!(times(&roundel, &complaint) > 0, "{:#?}", roundel.stderr());
+        assert_eq!(roundel.get("/").text(), "old");
+        assert!(!succeeded());
+    }
+    fs::remove_file(&path).expect("removed");
+    roundel.signal("HUP");
+    wait_for_times(&roundel, "nothing has changed", 6);
+    folder.write("roundel.toml", &file("admin = \"127.0.0.1:0\"", &[&new]));
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("the configuration is in force");
+    assert_eq!(roundel.get("/").text(), "new");
+    assert!(succeeded());
+}
+
+#[test]
+fn a_new_configuration_is_in_force_as_a_whole() {
+    let (old, new) = (Backend::manual(), Backend::named("new"));
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("", &[&old]));
+    let roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let mut client = roundel.client();
+    client.send(get("/open"));
+    let mut asked = old.accept();
+    asked.head();
+
+    // The door of before closes, another one opens, and what was said of it holds there.
+    let second = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = second.local_addr().expect("an address");
+    drop(second);
+    let text = file("max_body = \"3B\"\naccess_log = \"access.log\"", &[&new]);
+    folder.write("roundel.toml", &text.replace("127.0.0.1:0", &address.to_string()));
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("0 backends kept, 1 new, 1 gone");
+    let mut other = Wire::connect(address);
+    assert_eq!(other.get("/").text(), "new");
+    other.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    other.response().expect_reply(413, "body_too_large");
+    let refused = (0..1000).any(|_| Wire::try_connect(roundel.addr()).is_err());
+    assert!(refused, "nobody is let in there any more");
+
+    // What was open goes on with the backend of before, and the connection lives on.
+    asked.send(ok("old"));
+    assert_eq!(client.response().text(), "old");
+    assert_eq!(client.get("/").text(), "new");
+    asked.expect_closed();
+    let log = fs::read_to_string(folder.path("access.log")).expect("a log");
+    assert!(log.lines().count() >= 2, "{log}");
+}
+
+#[test]
+fn a_backend_that_stays_keeps_its_connections() {
+    let (stays, goes) = (Backend::named("stays"), Backend::named("goes"));
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("", &[&stays, &goes]));
+    let roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let mut client = roundel.client();
+    for _ in 0..2 {
+        client.get("/");
+    }
+    assert_eq!((stays.connections(), goes.connections()), (1, 1));
+    folder.write("roundel.toml", &file("timeout = \"7s\"", &[&stays]));
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("1 backends kept, 0 new, 1 gone");
+    for _ in 0..4 {
+        assert_eq!(client.get("/").text(), "stays");
+    }
+    assert_eq!((stays.connections(), goes.connections()), (1, 1));
+    // Back again, it is somebody new.
+    folder.write("roundel.toml", &file("", &[&stays, &goes]));
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("1 backends kept, 1 new, 0 gone");
+    let mut answers: Vec<String> = (0..4).map(|_| client.get("/").text()).collect();
+    answers.sort();
+    assert_eq!(answers, ["goes", "goes", "stays", "stays"]);
+}
+
+#[test]
+fn without_a_file_the_same_arguments_are_read_again() {
+    let backend = Backend::named("ok");
+    let roundel = Roundel::over(&[&backend], &[]);
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("1 backends kept, 0 new, 0 gone");
+    assert_eq!(roundel.get("/").text(), "ok");
+}
+
+#[test]
+fn a_log_that_was_moved_away_is_begun_anew() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let (path, moved) = (folder.path("access.log"), folder.path("access.log.1"));
+    let roundel = Roundel::over(&[&backend], &["--access-log", &path]);
+    let lines = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().count();
+    let wait_for = |path: &str, count: usize| {
+        for _ in 0..5_000 {
+            if lines(path) == count {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("{} lines in {path}", lines(path));
+    };
+    let mut client = roundel.client();
+    client.get("/1");
+    wait_for(&path, 1);
+    fs::rename(&path, &moved).expect("moved");
+    client.get("/2");
+    wait_for(&moved, 2);
+    roundel.signal("USR1");
+    roundel.wait_for_stderr("anew");
+    client.get("/3");
+    wait_for(&path, 1);
+    assert_eq!(lines(&moved), 2);
+}
+
+/// Puts another program in the place of the one that runs, and tells it to upgrade.
+fn replaced_by(script: &str) -> (Folder, Roundel, Backend) {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let program = folder.path("roundel");
+    fs::copy(env!("CARGO_BIN_EXE_roundel"), &program).expect("a copy");
+    let roundel =
+        Roundel::start_as(Command::new(&program), &["--listen", "127.0.0.1:0", &backend.url()]);
+    // A new file: the one that runs cannot be written to.
+    fs::remove_file(&program).expect("removed");
+    folder.write("roundel", script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    roundel.signal("USR2");
+    (folder, roundel, backend)
+}
+
+#[test]
+fn a_successor_that_dies_leaves_everything_as_it_was() {
+    let (_folder, mut roundel, _backend) = replaced_by("#!/bin/sh\nexit 3\n");
+    roundel.wait_for_stderr("it ended before it was ready (exit status: 3)");
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert!(roundel.is_running());
+    // And the next attempt may be better.
+    roundel.signal("USR2");
+    wait_for_times(&roundel, "it ended before it was ready", 2);
+    assert_eq!(roundel.get("/").text(), "ok");
+}
+
+#[test]
+fn a_successor_that_is_silent_is_ended() {
+    let (_folder, mut roundel, _backend) = replaced_by("#!/bin/sh\nexec sleep 100\n");
+    roundel.wait_for_stderr("is to take over");
+    assert_eq!(roundel.get("/").text(), "ok");
+    wait_for_times(&roundel, "it was not ready in time", 1);
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert!(roundel.is_running());
+}
+
+#[test]
+fn a_program_that_is_gone_leaves_everything_as_it_was() {
+    let (folder, mut roundel, _backend) = replaced_by("");
+    roundel.wait_for_stderr("this process goes on");
+    fs::remove_file(folder.path("roundel")).expect("removed");
+    roundel.signal("USR2");
+    roundel.wait_for_stderr("cannot start a successor");
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert!(roundel.is_running());
+}
+
+/// The program with a socket as its third descriptor, as a service manager starts it.
+fn activated(listener: TcpListener, environment: &str) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("exec 3<&0 </dev/null; {environment} LISTEN_FDS=1 exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_roundel")]);
+    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)));
+    command
+}
+
+#[test]
+fn a_service_manager_may_have_opened_the_socket() {
+    let backend = Backend::named("ok");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // Who came before the process did is served as well.
+    let mut early = Wire::connect(address);
+    early.send(get("/"));
+    let command = activated(listener, "LISTEN_PID=$$");
+    let roundel = Roundel::start_as(command, &[&backend.url()]);
+    assert_eq!(roundel.addrs(), [address], "and nowhere else");
+    assert_eq!(early.response().text(), "ok");
+    assert_eq!(roundel.get("/").text(), "ok");
+}
+
+#[test]
+fn a_socket_for_another_process_is_left_alone() {
+    let backend = Backend::named("ok");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let command = activated(listener, "LISTEN_PID=1");
+    let roundel = Roundel::start_as(command, &["--listen", "127.0.0.1:0", &backend.url()]);
+    assert_ne!(roundel.addr(), address);
+    assert_eq!(roundel.get("/").text(), "ok");
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let path = folder.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("set");
+    let hear = || {
+        let mut octets = [0; 1000];
+        let count = manager.recv(&mut octets).expect("a word");
+        text(&octets[..count])
+    };
+    let mut command = binary();
+    command.env("NOTIFY_SOCKET", &path);
+    let mut roundel = Roundel::start_as(command, &["--listen", "127.0.0.1:0", &backend.url()]);
+    assert_eq!(hear(), "READY=1\nSTATUS=serving\n");
+    roundel.signal("HUP");
+    assert!(hear().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(hear(), "READY=1\nSTATUS=serving\n");
+    roundel.signal("USR2");
+    let process = successor(&roundel);
+    let (mut words, mut main) = (Vec::new(), String::new());
+    while main.is_empty() || words.is_empty() {
+        match hear() {
+            word if word.starts_with("MAINPID=") => main = word,
+            word => words.push(word),
+        }
+    }
+    assert_eq!(main, format!("MAINPID={process}\n"));
+    assert_eq!(words, ["READY=1\nSTATUS=serving\n"], "from the successor");
+    wait_for_end(&mut roundel);
+    kill("TERM", &process);
+    assert!(hear().starts_with("STOPPING=1\n"), "only the one that is the service says so");
+}
