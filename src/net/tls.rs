@@ -32,6 +32,7 @@ use super::{Sock, TlsScratch};
 use crate::config::backend_url::{Host, Identity, Verify};
 use crate::config::limits::CARRY_BYTES_MAX;
 use crate::h1::reply::Reason;
+use crate::h1::text::push_timestamp;
 
 /// How many tickets are kept for each backend: each is good for one handshake.
 const TICKETS_PER_BACKEND: usize = 8;
@@ -558,5 +559,104 @@ fn explain(error: &Error) -> HandshakeError {
         (Reason::TlsBadCertificate, _) => "its certificate is unusable",
         _ => "the TLS handshake failed",
     };
-    HandshakeError { reason, text: format!("{words} ({error})") }
+    HandshakeError { reason, text: format!("{words} ({})", details(error)) }
+}
+
+/// What is known besides, in words that need no further look: for which names, until when.
+fn details(error: &Error) -> String {
+    let Error::InvalidCertificate(certificate) = error else { return error.to_string() };
+    match certificate {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("it was good until {}", date(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("it is good from {} on", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let expected = expected.to_str();
+            let told = presented.get(..NAMES_TOLD_MAX).unwrap_or(presented);
+            match presented.len() - told.len() {
+                0 if told.is_empty() => format!("it has no name, not even {expected}"),
+                0 => format!("it is for {}, not for {expected}", names(told)),
+                others => {
+                    format!("it is for {} and {others} more, not for {expected}", names(told))
+                }
+            }
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The most names of a certificate that are told: it may have thousands.
+const NAMES_TOLD_MAX: usize = 4;
+
+/// The longest name that is told whole: that of a host has no more.
+const NAME_CHARACTERS_MAX: usize = 253;
+
+/// Names of a certificate, each of which comes as `DnsName("a.example")`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inside = name.split_once('(').map_or(name.as_str(), |(_, inside)| inside);
+        let inside = inside.trim_end_matches(')').trim_matches('"');
+        let harmless = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        inside.chars().take(NAME_CHARACTERS_MAX).map(harmless).collect::<String>()
+    };
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
+}
+
+/// The day of a time, and its minute.
+fn date(time: UnixTime) -> String {
+    let mut octets = Vec::new();
+    push_timestamp(&mut octets, time.as_secs().saturating_mul(1000));
+    octets.truncate("2026-11-23T13:10".len());
+    String::from_utf8_lossy(&octets).replace('T', " ") + " UTC"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: CertificateError) -> String {
+        explain(&Error::InvalidCertificate(error)).text
+    }
+
+    fn wrong_name(presented: &[&str]) -> String {
+        let expected = ServerName::try_from("a.example").expect("a name");
+        let presented = presented.iter().map(|name| (*name).to_owned()).collect();
+        told(CertificateError::NotValidForNameContext { expected, presented })
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_told_with_its_times_and_names() {
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(951_782_400));
+        for (got, want) in [
+            (
+                told(CertificateError::ExpiredContext { time, not_after: time }),
+                "its certificate has expired (it was good until 2000-02-29 00:00 UTC)",
+            ),
+            (
+                told(CertificateError::NotValidYetContext { time, not_before: time }),
+                "its certificate is not valid yet (it is good from 2000-02-29 00:00 UTC on)",
+            ),
+            (
+                wrong_name(&["DnsName(\"b\")", "IpAddress(127.0.0.1)"]),
+                "its certificate is for another name (it is for b, 127.0.0.1, not for a.example)",
+            ),
+            (
+                wrong_name(&["DnsName(\"b\")"; 4]),
+                "its certificate is for another name (it is for b, b, b, b, not for a.example)",
+            ),
+            (
+                wrong_name(&[]),
+                "its certificate is for another name (it has no name, not even a.example)",
+            ),
+            (
+                wrong_name(&["DnsName(\"b\r\n\")"; 6]),
+                "its certificate is for another name (it is for b??, b??, b??, b?? and 2 more, not \
+                 for a.example)",
+            ),
+        ] {
+            assert_eq!(got, want);
+        }
+    }
 }
