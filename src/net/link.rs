@@ -10,7 +10,7 @@ use std::io;
 
 use super::latch::{Latch, Readiness};
 use super::outbox::Outbox;
-use super::transport::{HandshakeError, Security, Transport};
+use super::transport::{HandshakeError, Security, TlsFacts, Transport};
 use super::{Sock, TlsScratch};
 
 /// What a read came to. "Not yet" is not an error, and neither is the end.
@@ -200,6 +200,18 @@ impl<S: Sock> Link<S> {
             Transport::Plain(_) => false,
             #[cfg(feature = "tls")]
             Transport::Tls(_) => true,
+        }
+    }
+
+    /// What there is to know of its TLS, which was begun with this; `None` where there is none.
+    #[must_use]
+    pub fn tls_facts(&self, security: &Security) -> Option<TlsFacts> {
+        match (&self.transport, security) {
+            #[cfg(feature = "tls")]
+            (Transport::Tls(stream), Security::Tls(client)) => Some(stream.facts(client)),
+            #[cfg(feature = "tls")]
+            (Transport::Plain(_), Security::Tls(_)) | (Transport::Tls(_), Security::Plain) => None,
+            (Transport::Plain(_), Security::Plain) => None,
         }
     }
 

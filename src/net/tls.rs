@@ -11,9 +11,10 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, UnbufferedClientConnection};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -21,13 +22,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore,
+    SignatureScheme,
 };
 
 use super::latch::{Latch, Readiness};
 use super::link::{Broken, Handshake, Received, Sent, read_plain, send_through};
 use super::outbox::Outbox;
-use super::transport::HandshakeError;
+use super::transport::{HandshakeError, TlsFacts};
 use super::{Sock, TlsScratch};
 use crate::config::backend_url::{Host, Identity, Verify};
 use crate::config::limits::CARRY_BYTES_MAX;
@@ -69,7 +71,11 @@ impl TrustError {
 /// A [`TrustSet`] that can be used. Its backends share it, and with it the tickets of their sessions;
 /// those of another set never get these.
 #[derive(Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// Who checks certificates, where somebody does.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+}
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,12 +91,21 @@ impl Trust {
     pub fn new(set: TrustSet<'_>, backends: usize) -> Result<Self, TrustError> {
         let provider = Arc::new(provider());
         let algorithms = provider.signature_verification_algorithms;
+        let verifier = match set.verify {
+            Verify::Full => {
+                let roots = Arc::new(roots(set.ca_pem)?);
+                let verifier =
+                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                Some(verifier.build().map_err(|e| TrustError::new("ca", e.to_string()))?)
+            }
+            Verify::Nothing => None,
+        };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| TrustError::new("ca", e.to_string()))?;
-        let builder = match set.verify {
-            Verify::Full => builder.with_root_certificates(roots(set.ca_pem)?),
-            Verify::Nothing => builder
+        let builder = match &verifier {
+            Some(verifier) => builder.with_webpki_verifier(Arc::clone(verifier)),
+            None => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate(algorithms))),
         };
@@ -110,7 +125,7 @@ impl Trust {
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(TICKETS_PER_BACKEND * backends.max(1));
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), verifier })
     }
 }
 
@@ -213,7 +228,35 @@ impl TlsClient {
         };
         Ok(Self { trust, name })
     }
+
+    /// Until when these certificates would be taken, in seconds since 1970: the earliest end of them, by
+    /// the rules of the handshake itself. `None` where nobody checks them, or where they would not be
+    /// taken at any time.
+    fn valid_until(&self, certificates: &[CertificateDer<'_>]) -> Option<u64> {
+        let verifier = self.trust.verifier.as_ref()?;
+        let (first, others) = certificates.split_first()?;
+        let mut at = END_OF_TIME;
+        // Each refusal names the end of one certificate, and the next look is at that time.
+        for _ in 0..=CHAIN_COUNT_MAX {
+            let time = UnixTime::since_unix_epoch(Duration::from_secs(at));
+            match verifier.verify_server_cert(first, others, &self.name, &[], time) {
+                Ok(_) => return Some(at),
+                Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
+                    not_after,
+                    ..
+                })) if not_after.as_secs() < at => at = not_after.as_secs(),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
 }
+
+/// The last second of the year 9999, after which no certificate can end (RFC 5280 section 4.1.2.5).
+const END_OF_TIME: u64 = 253_402_300_799;
+
+/// So many certificates of a chain are looked at for when they end.
+const CHAIN_COUNT_MAX: u32 = 8;
 
 /// A socket with TLS around it.
 pub struct TlsStream<S> {
@@ -247,6 +290,18 @@ impl<S> TlsStream<S> {
     pub fn sock(&mut self) -> &mut S {
         &mut self.sock
     }
+
+    /// What was agreed on, in the eyes of who began it.
+    #[must_use]
+    pub fn facts(&self, client: &TlsClient) -> TlsFacts {
+        let version = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS",
+        };
+        let certificates = self.connection.peer_certificates().unwrap_or_default();
+        TlsFacts { version, valid_until: client.valid_until(certificates) }
+    }
 }
 
 /// The most reads in a row that bring only records of TLS itself.
@@ -272,7 +327,7 @@ impl<S: Sock> TlsStream<S> {
         scratch: &mut TlsScratch,
     ) -> Result<Self, HandshakeError> {
         let connection =
-            UnbufferedClientConnection::new(client.trust.0.clone(), client.name.clone())
+            UnbufferedClientConnection::new(Arc::clone(&client.trust.config), client.name.clone())
                 .map_err(|e| explain(&e))?;
         let mut stream = Self { sock, connection, carry: Vec::new(), input: Input::Open };
         stream.process(0, &mut [], out, scratch).map_err(|e| explain(&e))?;
@@ -628,7 +683,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_certificate_is_told_with_its_times_and_names() {
-        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(951_782_400));
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(951_782_400));
         for (got, want) in [
             (
                 told(CertificateError::ExpiredContext { time, not_after: time }),

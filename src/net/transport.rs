@@ -65,6 +65,16 @@ impl<S> Transport<S> {
     }
 }
 
+/// What there is to know of a TLS connection whose handshake is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TlsFacts {
+    /// The version that is spoken.
+    pub version: &'static str,
+    /// Until when the certificates of the peer will be taken, in seconds since 1970; `None` where
+    /// nobody checks them.
+    pub valid_until: Option<u64>,
+}
+
 /// Why a handshake failed, for programs and for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HandshakeError {
