@@ -21,7 +21,10 @@ use crate::config::nearest::nearest;
 use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, Timeouts};
 use caret::{Fault, Span};
 use file::Origin;
-use options::{Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
+use options::{Command, Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
+
+/// The word in front of the backends that asks for a look at all of them instead of traffic.
+pub const DOCTOR: &str = "doctor";
 
 /// What the arguments ask for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +38,8 @@ pub enum Request {
         /// What of it was said.
         differences: Vec<Difference>,
     },
+    /// To look whether traffic would get through.
+    Doctor(Box<Config>),
     /// To print this text and be done.
     Print(String),
 }
@@ -113,13 +118,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, V
         }
     }
     line.apply(&mut draft, &mut findings);
+    if errand.check && errand.command == Command::Doctor {
+        findings.lines.push("--check looks at nothing: leave it out, or doctor".into());
+    }
     let differences = differences(&draft);
     let config = finish(draft, &mut findings);
     match config {
         Some(config) if findings.is_empty() && errand.check => {
             Ok(Request::Check { config: Box::new(config), differences })
         }
-        Some(config) if findings.is_empty() => Ok(Request::Run(Box::new(config))),
+        Some(config) if findings.is_empty() => match errand.command {
+            Command::Run => Ok(Request::Run(Box::new(config))),
+            Command::Doctor => Ok(Request::Doctor(Box::new(config))),
+        },
         Some(_) | None => Err(findings.complaints()),
     }
 }
@@ -180,7 +191,13 @@ impl Line {
         while let Some(argument) = parser.next().map_err(|e| explain(&e))? {
             let option = match argument {
                 lexopt::Arg::Value(text) => {
-                    line.backends.push(utf8(text)?);
+                    let text = utf8(text)?;
+                    let is_first = line.backends.is_empty() && errand.command == Command::Run;
+                    if text == DOCTOR && is_first {
+                        errand.command = Command::Doctor;
+                    } else {
+                        line.backends.push(text);
+                    }
                     continue;
                 }
                 lexopt::Arg::Long(long) => OPTIONS
@@ -236,7 +253,13 @@ impl Line {
         for text in &self.backends {
             match parse_backend(text) {
                 Ok(backend) => draft.backends.push(backend),
-                Err(said) => findings.lines.push(format!("backend {text:?}: {said}")),
+                Err(said) => {
+                    let said = match nearest(text, [DOCTOR]) {
+                        Some(command) => format!("did you mean the command {command}?"),
+                        None => said,
+                    };
+                    findings.lines.push(format!("backend {text:?}: {said}"));
+                }
             }
         }
     }
@@ -374,7 +397,9 @@ fn help() -> String {
     let mut text = String::from(
         "roundel: an HTTP load balancer and reverse proxy\n\n\
          Usage: roundel [OPTIONS] BACKEND...\n       roundel [OPTIONS] --config FILE\n       \
-         roundel --demo\n\n\
+         roundel --demo\n       \
+         roundel doctor [OPTIONS] BACKEND...|--config FILE\n\n\
+         The doctor goes and looks whether traffic would get through, and says what to do about it.\n\
          BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]. Behind it may follow\n\
          ,weight=N (N turns where others get one) ,max_conns=N ,host=client|backend|HOST ,backup ,drain\n\
          ,insecure. A FILE is TOML: options by their names, with _ for -, and [[backend]] tables.\n\n\

@@ -6,11 +6,13 @@
     reason = "this is where people are spoken to"
 )]
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use log::LevelFilter;
 use roundel::cli::{self, Difference, Request};
 use roundel::config::Config;
+use roundel::server::doctor::{self, Verdict};
 use roundel::server::{self, RunError};
 use simple_logger::SimpleLogger;
 
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => run(&config),
         Ok(Request::Check { config, differences }) => check(&config, &differences),
+        Ok(Request::Doctor(config)) => examine(&config),
         Ok(Request::Print(text)) => {
             print!("{text}");
             ExitCode::SUCCESS
@@ -38,6 +41,45 @@ fn check(config: &Config, differences: &[Difference]) -> ExitCode {
         }
         Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
         Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+    }
+}
+
+/// Tells each finding as soon as it is there. Colours are for people, so only a terminal gets them.
+fn examine(config: &Config) -> ExitCode {
+    let mut counts = [Verdict::Ok, Verdict::Warn, Verdict::Fail].map(|verdict| (verdict, 0));
+    let is_coloured =
+        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let outcome = doctor::examine(config, &mut |finding| {
+        let verdict = finding.verdict;
+        if let Some((_, count)) = counts.iter_mut().find(|(one, _)| *one == verdict) {
+            *count += 1;
+        }
+        let word = format!("{:<4}", verdict.word());
+        if is_coloured {
+            println!("\x1b[{}m{word}\x1b[0m {finding}", colour(verdict));
+        } else {
+            println!("{word} {finding}");
+        }
+    });
+    match outcome {
+        Ok(()) => {
+            let words = counts.map(|(verdict, count)| format!("{count} {}", verdict.word()));
+            println!("{}", words.join(", "));
+            let fails =
+                counts.iter().any(|(verdict, count)| *verdict == Verdict::Fail && *count > 0);
+            if fails { ExitCode::from(1) } else { ExitCode::SUCCESS }
+        }
+        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
+        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+    }
+}
+
+/// Green, yellow, red.
+fn colour(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Ok => 32,
+        Verdict::Warn => 33,
+        Verdict::Fail => 31,
     }
 }
 
@@ -63,7 +105,9 @@ fn run(config: &Config) -> ExitCode {
 fn read_again() -> Result<Config, Vec<String>> {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => Ok(*config),
-        Ok(Request::Check { .. } | Request::Print(_)) => Err(vec!["nothing to run".to_owned()]),
+        Ok(Request::Check { .. } | Request::Doctor(_) | Request::Print(_)) => {
+            Err(vec!["nothing to run".to_owned()])
+        }
         Err(complaints) => Err(complaints.iter().map(ToString::to_string).collect()),
     }
 }

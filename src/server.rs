@@ -3,7 +3,7 @@
 //! [`run`] builds what the configuration asks for and turns the loop until it is told to stop.
 //! [`worker`] is the proxy itself, generic over the network; [`drives`], [`dispatch`], [`connects`],
 //! [`upstreams`], [`settle`], [`overdue`] and [`probes`] are its chapters, [`roster`] chooses between
-//! backends; [`plan`] says what would run;
+//! backends; [`plan`] says what would run, [`doctor`] whether it would do well;
 //! [`event_loop`] gives it events, clients, time and names from the real world.
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod backends;
 pub mod connects;
 pub mod demo;
 pub mod dispatch;
+pub mod doctor;
 pub mod drain;
 pub mod drives;
 pub mod event_loop;

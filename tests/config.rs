@@ -54,7 +54,9 @@ impl Drop for Folder {
 
 fn parse(arguments: &[&str]) -> Result<Config, Vec<Complaint>> {
     match cli::parse(arguments.iter().map(OsString::from))? {
-        Request::Run(config) | Request::Check { config, .. } => Ok(*config),
+        Request::Run(config) | Request::Doctor(config) | Request::Check { config, .. } => {
+            Ok(*config)
+        }
         Request::Print(text) => panic!("{text}"),
     }
 }

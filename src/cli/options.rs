@@ -71,9 +71,20 @@ impl Default for Draft {
     }
 }
 
+/// What is to be done with it all.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Command {
+    /// Traffic.
+    #[default]
+    Run,
+    /// A look whether traffic would get through.
+    Doctor,
+}
+
 /// What the arguments ask for beside values.
 #[derive(Default)]
 pub(super) struct Errand {
+    pub(super) command: Command,
     pub(super) file: Option<PathBuf>,
     pub(super) check: bool,
     pub(super) print: Option<String>,

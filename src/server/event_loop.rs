@@ -56,7 +56,7 @@ const DESCRIPTORS_PER_PIPE: u64 = 64;
 /// The most descriptors that are kept free for connections to backends. Most clients are idle, and an
 /// idle one needs none: half of all descriptors, as some proxies keep, would turn clients away for
 /// nothing.
-const UPSTREAMS_RESERVED_MAX: u64 = 4096;
+pub(super) const UPSTREAMS_RESERVED_MAX: u64 = 4096;
 
 /// How often at most the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use crate::proxy::upstream::{Purpose, Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
 /// much earlier, so that the two do not meet.
-const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+pub(super) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 impl<N: Net> Worker<N> {
     /// An exchange is over: its connection serves the next, rests, or ends.

@@ -49,6 +49,8 @@ use crate::support::{Message, PATIENCE, text};
 pub(crate) enum Validity {
     /// From yesterday to tomorrow.
     Now,
+    /// From yesterday on, for so many days to come and half a one.
+    Days(i32),
     /// Until yesterday.
     Expired,
     /// From tomorrow.
@@ -107,6 +109,7 @@ fn params(names: &[&str], validity: Validity) -> CertificateParams {
     let now = OffsetDateTime::now_utc();
     (params.not_before, params.not_after) = match validity {
         Validity::Now => (now - day, now + day),
+        Validity::Days(days) => (now - day, now + day * days + day / 2),
         Validity::Expired => (now - day * 3, now - day),
         Validity::NotYet => (now + day, now + day * 3),
     };
