@@ -4,11 +4,13 @@
 //! Arguments become a [`Config`], or what is wrong with which of them, all at once. Files that are
 //! named are read here, so that everything an operator can get wrong is told with its place: the
 //! configuration file (`file.rs`, as TOML by `toml.rs`; faults shown by `caret.rs`), and certificates.
+//! The man page and the completions for shells come from the same table (`generate.rs`).
 //! Knows nothing of what is done with it all. Invariant: nothing is printed here and nothing is kept, so
 //! that everything can be read again while it runs.
 
 mod caret;
 mod file;
+mod generate;
 mod options;
 mod toml;
 
@@ -214,7 +216,8 @@ impl Line {
                 None => String::new(),
             };
             match option.set {
-                Set::Line(set) => set(errand, &text),
+                Set::Line(set) => set(errand, &text)
+                    .map_err(|said| format!("option --{} {text:?}: {said}", option.long))?,
                 Set::Once(_) | Set::Many { .. } => line.options.push((option, text)),
             }
             if errand.print.is_some() {

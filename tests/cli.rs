@@ -41,6 +41,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--admin", "127.0.0.1:0"),
     ("--log", "info"),
     ("--demo", ""),
+    ("--generate", "man"),
     ("--help", ""),
     ("--version", ""),
 ];

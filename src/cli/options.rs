@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::generate::generate;
 use super::help;
 use crate::config::DEFAULT_LISTEN;
 use crate::config::backend_url::parse_count;
@@ -26,6 +27,12 @@ use crate::config::{BackendConfig, Balance, Cidr, Limits, LogDestination, Timeou
 
 /// The most octets of a file that is read as a whole: all public authorities together have a tenth.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The words of `--balance`.
+pub(super) const POLICIES: [&str; 1] = ["round-robin"];
+
+/// The words of `--log`.
+pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What has been said so far.
 pub(super) struct Draft {
@@ -122,7 +129,7 @@ pub(super) enum Set {
         clear: fn(&mut Draft),
     },
     /// It is for the command line alone.
-    Line(fn(&mut Errand, &str)),
+    Line(fn(&mut Errand, &str) -> Result<(), String>),
 }
 
 impl Opt {
@@ -155,7 +162,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: Some("FILE"),
         help: "read options and backends from this file; those of the command line win",
         shown: |_| None,
-        set: Set::Line(|errand, text| errand.file = Some(PathBuf::from(text))),
+        set: Set::Line(|errand, text| {
+            errand.file = Some(PathBuf::from(text));
+            Ok(())
+        }),
     },
     Opt {
         long: "check",
@@ -163,7 +173,10 @@ pub(super) const OPTIONS: &[Opt] = &[
         value: None,
         help: "read everything, print what would run and what it may cost, and exit",
         shown: |_| None,
-        set: Set::Line(|errand, _| errand.check = true),
+        set: Set::Line(|errand, _| {
+            errand.check = true;
+            Ok(())
+        }),
     },
     Opt {
         long: "listen",
@@ -404,12 +417,26 @@ pub(super) const OPTIONS: &[Opt] = &[
         }),
     },
     Opt {
+        long: "generate",
+        short: None,
+        value: Some("WHAT"),
+        help: "print the man page, or completions for a shell: man, bash, zsh, fish",
+        shown: |_| None,
+        set: Set::Line(|errand, text| {
+            errand.print = Some(generate(text)?);
+            Ok(())
+        }),
+    },
+    Opt {
         long: "help",
         short: Some('h'),
         value: None,
         help: "print this text",
         shown: |_| None,
-        set: Set::Line(|errand, _| errand.print = Some(help())),
+        set: Set::Line(|errand, _| {
+            errand.print = Some(help());
+            Ok(())
+        }),
     },
     Opt {
         long: "version",
@@ -419,6 +446,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         shown: |_| None,
         set: Set::Line(|errand, _| {
             errand.print = Some(format!("roundel {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(())
         }),
     },
 ];
@@ -498,9 +526,8 @@ fn parse_balance(text: &str) -> Result<Balance, String> {
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
     text.parse().map_err(|_| {
-        let nearest = nearest(text, levels).map(|level| format!(": did you mean {level}?"));
-        format!("a level is one of {}{}", levels.join(", "), nearest.unwrap_or_default())
+        let nearest = nearest(text, LEVELS).map(|level| format!(": did you mean {level}?"));
+        format!("a level is one of {}{}", LEVELS.join(", "), nearest.unwrap_or_default())
     })
 }
