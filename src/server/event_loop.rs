@@ -29,7 +29,7 @@ use crate::key::{Subject, Token};
 use crate::net::listener::{Accepted, accept};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Lookup, Questions};
-use crate::net::sys::{Signal, Signals};
+use crate::net::sys::{Signal, Signals, give_memory_back};
 use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
 use crate::observe::access_log::AccessLog;
 use crate::observe::exposition::{CONTENT_TYPE, exposition};
@@ -57,6 +57,9 @@ const DESCRIPTORS_PER_PIPE: u64 = 64;
 /// idle one needs none: half of all descriptors, as some proxies keep, would turn clients away for
 /// nothing.
 pub(super) const UPSTREAMS_RESERVED_MAX: u64 = 4096;
+
+/// So many connections make a crowd: fewer leave no memory behind that is worth the work.
+const CROWD_COUNT_MIN: usize = 256;
 
 /// How often at most the same trouble is told.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -136,6 +139,8 @@ pub struct EventLoop {
     stage: Stage,
     /// Whether the configuration that was read last is in force, and when it was read.
     reload: Option<(bool, u64)>,
+    /// The most connections that there were since memory was given back.
+    crowd: usize,
     lost_lines: u64,
     lost_lines_total: u64,
     complaint_due: Instant,
@@ -183,6 +188,7 @@ impl EventLoop {
             gate: Gate::Open,
             stage: Stage::Serving,
             reload: None,
+            crowd: 0,
             lost_lines: 0,
             lost_lines_total: 0,
             complaint_due: now.instant,
@@ -447,7 +453,19 @@ impl EventLoop {
         self.worker.take_doubts().into_iter().for_each(|id| self.names.doubt(id));
         self.worker.end_turn();
         self.attend_desk(now);
+        self.give_memory_back();
         self.complain_of_lost_lines(now);
+    }
+
+    /// Once most of a crowd has gone, its memory goes too.
+    fn give_memory_back(&mut self) {
+        let (clients, upstreams) = self.worker.connections();
+        let count = clients + upstreams;
+        self.crowd = self.crowd.max(count);
+        if self.crowd >= CROWD_COUNT_MIN && count <= self.crowd / 4 {
+            self.crowd = count;
+            give_memory_back();
+        }
     }
 
     /// Tells one operator at most how things are.
