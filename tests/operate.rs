@@ -260,8 +260,7 @@ fn a_new_configuration_is_in_force_as_a_whole() {
     assert_eq!(client.response().text(), "old");
     assert_eq!(client.get("/").text(), "new");
     asked.expect_closed();
-    let log = fs::read_to_string(folder.path("access.log")).expect("a log");
-    assert!(log.lines().count() >= 2, "{log}");
+    wait_for_lines(&folder.path("access.log"), 4);
 }
 
 #[test]
@@ -300,33 +299,37 @@ fn without_a_file_the_same_arguments_are_read_again() {
     assert_eq!(roundel.get("/").text(), "ok");
 }
 
+fn count_lines(path: &str) -> usize {
+    fs::read_to_string(path).unwrap_or_default().lines().count()
+}
+
+fn wait_for_lines(path: &str, count: usize) {
+    for _ in 0..5_000 {
+        if count_lines(path) == count {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    panic!("{} lines in {path} instead of {count}", count_lines(path));
+}
+
 #[test]
 fn a_log_that_was_moved_away_is_begun_anew() {
     let backend = Backend::named("ok");
     let folder = Folder::new();
     let (path, moved) = (folder.path("access.log"), folder.path("access.log.1"));
     let roundel = Roundel::over(&[&backend], &["--access-log", &path]);
-    let lines = |path: &str| fs::read_to_string(path).unwrap_or_default().lines().count();
-    let wait_for = |path: &str, count: usize| {
-        for _ in 0..5_000 {
-            if lines(path) == count {
-                return;
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        panic!("{} lines in {path}", lines(path));
-    };
     let mut client = roundel.client();
     client.get("/1");
-    wait_for(&path, 1);
+    wait_for_lines(&path, 1);
     fs::rename(&path, &moved).expect("moved");
     client.get("/2");
-    wait_for(&moved, 2);
+    wait_for_lines(&moved, 2);
     roundel.signal("USR1");
     roundel.wait_for_stderr("anew");
     client.get("/3");
-    wait_for(&path, 1);
-    assert_eq!(lines(&moved), 2);
+    wait_for_lines(&path, 1);
+    assert_eq!(count_lines(&moved), 2);
 }
 
 /// Puts another program in the place of the one that runs, and tells it to upgrade.

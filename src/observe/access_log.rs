@@ -1,6 +1,6 @@
 //! One line for each exchange, written by a thread that may block so that the loop never does.
 //!
-//! The loop collects the lines of a turn in one buffer and hands it over. Where the writer does not
+//! The loop collects the lines of some turns in one buffer and hands it over. Where the writer does not
 //! keep up (a full disk, a pipe that nobody reads), lines are dropped and counted: an access log may
 //! have gaps, a proxy may not.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::LogDestination;
 use crate::h1::reply::Reason;
@@ -22,6 +22,13 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How many octets of lines may wait to be handed over; what is beyond is dropped.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a line waits at most for others to be written with it. To wake the writer for each costs as much as
+/// everything else about the line.
+const HAND_OVER_DELAY: Duration = Duration::from_millis(50);
+
+/// So many octets of lines are handed over without a wait.
+const HAND_OVER_BYTES: usize = 16 * 1024;
 
 /// How many empty buffers are kept to be filled again.
 const SPARE_BUFFERS_COUNT_MAX: usize = 4;
@@ -124,6 +131,7 @@ pub fn push_line(out: &mut Vec<u8>, record: &Record<'_>) {
 #[derive(Debug)]
 pub struct AccessLog {
     lines: Vec<u8>,
+    due: Option<Instant>,
     dropped: u64,
     full: Option<Sender<Vec<u8>>>,
     empty: Receiver<Vec<u8>>,
@@ -171,6 +179,7 @@ impl AccessLog {
         })?;
         Ok(Self {
             lines: Vec::new(),
+            due: None,
             dropped: 0,
             full: Some(full),
             empty,
@@ -189,7 +198,29 @@ impl AccessLog {
         push_line(&mut self.lines, record);
     }
 
-    /// Hands the lines of this turn to the writer; where that is behind, they wait here.
+    /// A turn of the loop is over: hands the lines to the writer if there are many, or if the first has waited
+    /// for [`HAND_OVER_DELAY`].
+    pub fn end_turn(&mut self, now: Instant) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let due = *self.due.get_or_insert(now + HAND_OVER_DELAY);
+        if self.lines.len() >= HAND_OVER_BYTES || due <= now {
+            self.due = None;
+            self.flush();
+            if !self.lines.is_empty() {
+                self.due = Some(now + HAND_OVER_DELAY);
+            }
+        }
+    }
+
+    /// When lines are to be handed over next.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Hands the lines to the writer; where that is behind, they wait here.
     pub fn flush(&mut self) {
         let waiting = self.waiting_bytes.load(Ordering::Acquire);
         if !self.lines.is_empty() && waiting + self.lines.len() <= WAITING_BYTES_MAX {

@@ -239,7 +239,8 @@ impl<N: Net> Worker<N> {
     /// When something is over next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        let log = self.access_log.as_ref().and_then(AccessLog::due);
+        [self.timers.next(), log].into_iter().flatten().min()
     }
 
     /// Acts on everything that is over.
@@ -337,7 +338,7 @@ impl<N: Net> Worker<N> {
             self.forget_stale_timers();
         }
         if let Some(log) = &mut self.access_log {
-            log.flush();
+            log.end_turn(self.shared.now.instant);
         }
     }
 
