@@ -126,7 +126,7 @@ pub const DRIVE_READS_MAX: u32 = 16;
 
 /// How much a pipe is asked to hold through which octets go that nobody needs to see. The kernel may grant
 /// less.
-pub const PIPE_BYTES: usize = 1024 * 1024;
+pub const PIPE_BYTES: usize = 256 * 1024;
 
 /// The most octets of unfinished TLS records and handshake messages that a connection keeps. The largest
 /// handshake message has 64 KiB.
