@@ -272,7 +272,7 @@ mod tests {
         });
         let text = told(&limited, 1024, None);
         assert!(text.contains("15 connections to backends\n147 of 1024 descriptors"), "{text}");
-        assert!(text.contains("16 pipes of two descriptors each, with 16MiB"), "{text}");
+        assert!(text.contains("16 pipes of two descriptors each, with 4MiB"), "{text}");
         let greedy = config(&["http://a"], |limits| limits.clients_count_max = Some(1000));
         assert!(told(&greedy, 1024, None).contains("not 1000: of 1024 descriptors"));
     }
