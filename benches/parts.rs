@@ -65,7 +65,12 @@ fn heads(c: &mut Criterion) {
                 let mut storage = field_storage();
                 let head = parse_request(&octets[..end], &mut storage, &limits).expect("sound");
                 let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-                let facts = ClientFacts { address, proto: "http", trust: Trust::None, fresh_id: 7 };
+                let facts = ClientFacts {
+                    address: Some(address),
+                    proto: "http",
+                    trust: Trust::None,
+                    fresh_id: 7,
+                };
                 outbound.fill(&head, facts);
                 let view = BackendView { prefix: b"", authority: b"b:80", sees_itself: false };
                 out.clear();

@@ -49,7 +49,7 @@
 //! let head = parse_request(&wire[..end], &mut storage, &Limits::default()).expect("sound");
 //!
 //! let mut outbound = OutboundHead::default();
-//! let address = [127, 0, 0, 1].into();
+//! let address = Some([127, 0, 0, 1].into());
 //! outbound.fill(&head, ClientFacts { address, proto: "http", trust: Trust::None, fresh_id: 1 });
 //! let backend = BackendView { prefix: b"/app", authority: b"backend", sees_itself: false };
 //! let mut out = Vec::new();

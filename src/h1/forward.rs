@@ -22,8 +22,8 @@ use super::text::{push_address, push_decimal, push_hexadecimal};
 /// Who sent a request, as the backend is told.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientFacts {
-    /// Its address.
-    pub address: IpAddr,
+    /// Its address; `None` where it came over a Unix socket and has none.
+    pub address: Option<IpAddr>,
     /// How it reached us: `http`.
     pub proto: &'static str,
     /// Whether its word about others is believed.
@@ -196,15 +196,19 @@ fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFact
     if believed {
         push_claims(out, head.fields, Forwarding::For);
     }
-    push_address(out, client.address);
+    push_address_or_unknown(out, client.address);
     out.extend_from_slice(b"\r\n");
     let proto = client.proto.as_bytes();
     push_truth(out, head, believed, Forwarding::Proto, b"X-Forwarded-Proto", Some(proto));
     push_truth(out, head, believed, Forwarding::Host, b"X-Forwarded-Host", head.host);
     if claims(head.fields, Forwarding::RealIp).next().is_some() {
-        let mut address = Vec::with_capacity(40);
-        push_address(&mut address, client.address);
-        push_truth(out, head, believed, Forwarding::RealIp, b"X-Real-IP", Some(&address));
+        let mut octets = Vec::with_capacity(40);
+        // A single address, or none: there is no word for one that is not known.
+        let address = client.address.map(|address| {
+            push_address(&mut octets, address);
+            octets.as_slice()
+        });
+        push_truth(out, head, believed, Forwarding::RealIp, b"X-Real-IP", address);
     }
     if claims(head.fields, Forwarding::Standard).next().is_some() {
         out.extend_from_slice(b"Forwarded: ");
@@ -264,11 +268,20 @@ fn push_truth(
     }
 }
 
+/// Who has no address is `unknown` (RFC 7239 section 6.2), also in the older field, whose lists are
+/// counted by those that read them: a place must not be missing.
+fn push_address_or_unknown(out: &mut Vec<u8>, address: Option<IpAddr>) {
+    match address {
+        Some(address) => push_address(out, address),
+        None => out.extend_from_slice(b"unknown"),
+    }
+}
+
 /// One element of RFC 7239 section 4, an IPv6 address in brackets and quotes (section 6).
 fn push_forwarded_element(out: &mut Vec<u8>, client: ClientFacts) {
-    let is_v6 = client.address.to_canonical().is_ipv6();
+    let is_v6 = client.address.is_some_and(|address| address.to_canonical().is_ipv6());
     out.extend_from_slice(if is_v6 { b"for=\"[".as_slice() } else { b"for=" });
-    push_address(out, client.address);
+    push_address_or_unknown(out, client.address);
     out.extend_from_slice(if is_v6 { b"]\";proto=".as_slice() } else { b";proto=" });
     out.extend_from_slice(client.proto.as_bytes());
 }
@@ -388,9 +401,17 @@ mod tests {
     }
 
     fn request_from(wire: &str, backend: BackendView<'_>, trust: Trust) -> String {
+        written(wire, backend, trust, Some([127, 0, 0, 1].into()))
+    }
+
+    fn written(
+        wire: &str,
+        backend: BackendView<'_>,
+        trust: Trust,
+        address: Option<IpAddr>,
+    ) -> String {
         let mut storage = field_storage();
         let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default()).expect(wire);
-        let address = [127, 0, 0, 1].into();
         let client = ClientFacts { address, proto: "http", trust, fresh_id: 0xab };
         let mut outbound = OutboundHead::default();
         outbound.fill(&head, client);
@@ -461,6 +482,24 @@ mod tests {
              X-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\nX-Forwarded-Proto: https\r\n\
              X-Forwarded-Host: w\r\nX-Real-IP: 1.1.1.1\r\n\
              Forwarded: for=1.1.1.1, for=127.0.0.1;proto=http\r\nX-Forwarded-Port: 443\r\n\
+             Via: 1.1 roundel\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn who_has_no_address_is_unknown() {
+        assert_eq!(
+            written(CLAIMS, PLAIN, Trust::None, None),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: r-1\r\nX-Forwarded-For: unknown\r\n\
+             X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\
+             Forwarded: for=unknown;proto=http\r\nVia: 1.1 roundel\r\n\r\n"
+        );
+        assert_eq!(
+            written(CLAIMS, PLAIN, Trust::Full, None),
+            "GET / HTTP/1.1\r\nHost: h\r\nX-Request-Id: r-1\r\n\
+             X-Forwarded-For: 1.1.1.1, 2.2.2.2, unknown\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Host: w\r\nX-Real-IP: 1.1.1.1\r\n\
+             Forwarded: for=1.1.1.1, for=unknown;proto=http\r\nX-Forwarded-Port: 443\r\n\
              Via: 1.1 roundel\r\n\r\n"
         );
     }

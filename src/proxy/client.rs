@@ -247,7 +247,8 @@ fn take_request<S: Sock>(
     let address = client.address.ip();
     let is_trusted = ctx.trust.iter().any(|range| range.contains(address));
     let trust = if is_trusted { Trust::Full } else { Trust::None };
-    let facts = ClientFacts { address, proto: "http", trust, fresh_id: ctx.ids.next_id() };
+    let facts =
+        ClientFacts { address: Some(address), proto: "http", trust, fresh_id: ctx.ids.next_id() };
     exchange.open(&parsed, facts, ctx.now.instant);
     let framing = parsed.framing;
     let mut body = BodyState::new(framing, Emit::Chunks);

@@ -426,7 +426,7 @@ fn request(path: &str, backend: BackendView<'_>) -> Option<Vec<u8>> {
     let wire = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: roundel-doctor\r\n\r\n");
     let mut storage = field_storage();
     let head = parse_request(wire.as_bytes(), &mut storage, &Limits::default()).ok()?;
-    let address = Ipv4Addr::LOCALHOST.into();
+    let address = Some(Ipv4Addr::LOCALHOST.into());
     let fresh_id = u128::from(clock::now().unix_ms);
     let facts = ClientFacts { address, proto: "http", trust: Trust::None, fresh_id };
     let mut outbound = OutboundHead::default();

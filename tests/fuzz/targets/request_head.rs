@@ -80,7 +80,7 @@ fn forward(
     let mut storage = field_storage();
     let head = parse_request(octets, &mut storage, limits)?;
     let mut outbound = OutboundHead::default();
-    outbound.fill(&head, ClientFacts { address: CLIENT, proto: "http", trust, fresh_id: 1 });
+    outbound.fill(&head, ClientFacts { address: Some(CLIENT), proto: "http", trust, fresh_id: 1 });
     let (prefix, authority) = (PREFIX.as_bytes(), AUTHORITY.as_bytes());
     let mut written = Vec::new();
     outbound.write_for(&mut written, BackendView { prefix, authority, sees_itself: false });
