@@ -21,7 +21,7 @@ use std::rc::Rc;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use roundel::clock::{self, Now};
 use roundel::config::backend_url::parse_backend;
-use roundel::config::{HealthConfig, Limits, Timeouts};
+use roundel::config::{Address, HealthConfig, Limits, Timeouts};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
 use roundel::net::splice::Pipe;
@@ -107,7 +107,7 @@ struct MemNet {
 impl Net for MemNet {
     type Sock = MemSock;
 
-    fn connect(&mut self, _: SocketAddr, token: Token) -> io::Result<MemSock> {
+    fn connect(&mut self, _: &Address, token: Token) -> io::Result<MemSock> {
         let sock = MemSock::default();
         sock.0.borrow_mut().token = Some(token);
         self.connected.push(sock.clone());
@@ -146,7 +146,7 @@ impl World {
         let mut worker = Worker::new(MemNet::default(), backends.collect(), settings, now);
         let client = MemSock::default();
         let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711));
-        worker.accept(client.clone(), address, now);
+        worker.accept(client.clone(), address.into(), now);
         Self { worker, client, now }
     }
 

@@ -403,7 +403,7 @@ fn help() -> String {
          roundel --demo\n       \
          roundel doctor [OPTIONS] BACKEND...|--config FILE\n\n\
          The doctor goes and looks whether traffic would get through, and says what to do about it.\n\
-         BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]. Behind it may follow\n\
+         BACKEND is http[s]://HOST[:PORT][/PREFIX], or unix:/PATH[:/PREFIX] for a socket. Behind it may follow\n\
          ,weight=N (N turns where others get one) ,max_conns=N ,host=client|backend|HOST ,backup ,drain\n\
          ,insecure. A FILE is TOML: options by their names, with _ for -, and [[backend]] tables.\n\n\
          Options:\n",
@@ -425,7 +425,7 @@ fn help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::LogDestination;
+    use crate::config::{Address, LogDestination};
     use log::LevelFilter;
     use std::time::Duration;
 
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn lines_that_run() {
         let plain = config("http://127.0.0.1:3001");
-        assert_eq!(plain.listen, ["127.0.0.1:8000".parse().expect("an address")]);
+        assert_eq!(plain.listen, [Address::Ip(([127, 0, 0, 1], 8000).into())]);
         assert_eq!(plain.timeouts, Timeouts::default());
         assert_eq!(plain.access_log, None);
         assert_eq!(config("--demo").backends, Backends::Demo);
@@ -534,7 +534,10 @@ mod tests {
                 "--health-interval 1s http://a",
                 "--health-interval and --health-timeout need --health PATH",
             ),
-            ("a:1", "backend \"a:1\": a backend begins with http:// or https://, as in http://a:1"),
+            (
+                "a:1",
+                "backend \"a:1\": a backend begins with http://, https:// or unix:, as in http://a:1",
+            ),
         ] {
             assert_eq!(parse_line(line), Err(want.to_owned()), "{line}");
         }

@@ -5,6 +5,7 @@
 //!
 //! Next: [`crate::cli`] fills it, [`crate::server`] runs it.
 
+pub mod address;
 pub mod backend_url;
 pub mod cidr;
 pub mod duration;
@@ -14,13 +15,13 @@ pub mod nearest;
 pub mod size;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use log::LevelFilter;
 
+pub use address::{Address, Peer, SocketPath};
 pub use backend_url::{BackendConfig, Host, HostField, Intake, Role, Scheme, Verify};
-pub use cidr::Cidr;
+pub use cidr::{Cidr, Trusted};
 pub use health::HealthConfig;
 pub use limits::{Limits, Timeouts};
 
@@ -65,7 +66,7 @@ pub enum Backends {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Addresses to accept clients on; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Address>,
     /// Whom to balance over.
     pub backends: Backends,
     /// How they take turns.
@@ -74,7 +75,7 @@ pub struct Config {
     pub ca_pem: Option<Vec<u8>>,
     /// Clients whose word about other clients is believed: their forwarding fields are kept and added
     /// to. Those of all others are replaced.
-    pub trust: Vec<Cidr>,
+    pub trust: Vec<Trusted>,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything there may be.
@@ -84,7 +85,7 @@ pub struct Config {
     /// Where one line per exchange goes; `None` writes none.
     pub access_log: Option<LogDestination>,
     /// Where operators can ask how things are; `None` nowhere.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// How much is said on the standard error.
     pub log_level: LevelFilter,
 }

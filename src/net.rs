@@ -3,10 +3,12 @@
 //! What stands above speaks to [`Sock`] and [`Net`] only, so that the whole proxy runs in a
 //! simulated world just as well. Nothing here knows HTTP.
 //!
-//! The way in: [`listener`] opens the sockets that clients come to, [`tcp`] makes real sockets fit
-//! the traits, [`link`] adds to a socket what every connection needs (remembered readiness, octets
-//! that wait to be sent, TLS), [`splice`] moves octets past our memory, [`handover`] takes sockets from
-//! other processes and gives them, [`notify`] tells a service manager, [`resolve`] asks for names off the loop, [`sys`] talks to the kernel.
+//! The way in: [`listener`] opens the sockets that clients come to ([`unix`] those with a path),
+//! [`tcp`] makes real ones fit the traits, [`stream`] is one of them, [`link`] adds to it what
+//! every connection needs (remembered readiness, octets that wait to be sent, TLS), [`splice`]
+//! moves octets past our memory, [`handover`] takes sockets from other processes and gives them,
+//! [`notify`] tells a service manager, [`resolve`] asks for names off the loop, [`sys`] talks to
+//! the kernel.
 
 pub mod handover;
 pub mod latch;
@@ -16,15 +18,17 @@ pub mod notify;
 pub mod outbox;
 pub mod resolve;
 pub mod splice;
+pub mod stream;
 pub mod sys;
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod transport;
+pub mod unix;
 
 use std::io;
-use std::net::SocketAddr;
 
+use crate::config::Address;
 use crate::config::limits::READ_BYTES_MAX;
 use crate::key::Token;
 use splice::{Pipe, Pipes};
@@ -67,7 +71,8 @@ pub trait Sock {
     fn is_delivered(&self) -> bool;
 
     /// From now on, closing the socket resets the connection: the peer learns that what it got is
-    /// not all, where no framing could tell it.
+    /// not all, where no framing could tell it. Without effect where there is no such thing as a
+    /// reset.
     fn reset_on_close(&mut self);
 }
 
@@ -80,7 +85,7 @@ pub trait Net {
     ///
     /// # Errors
     /// When there is no socket to be had, or the kernel refuses at once.
-    fn connect(&mut self, address: SocketAddr, token: Token) -> io::Result<Self::Sock>;
+    fn connect(&mut self, address: &Address, token: Token) -> io::Result<Self::Sock>;
 
     /// Watches an accepted socket for life.
     ///

@@ -21,7 +21,7 @@ pub mod tunnel;
 pub mod upstream;
 
 use crate::clock::Now;
-use crate::config::{Cidr, Limits, Timeouts};
+use crate::config::{Limits, Timeouts, Trusted};
 use crate::net::Scratch;
 use request_id::RequestIds;
 
@@ -37,7 +37,7 @@ pub struct Context<'a> {
     /// How long anything may take.
     pub timeouts: &'a Timeouts,
     /// Whose forwarding fields are believed.
-    pub trust: &'a [Cidr],
+    pub trust: &'a [Trusted],
     /// Ids for requests that bring none.
     pub ids: &'a mut RequestIds,
     /// Whether we are about to stop: no connection of a client goes on.

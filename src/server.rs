@@ -33,15 +33,14 @@ pub mod worker;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::net::TcpListener;
-
 use crate::clock;
-use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, LogDestination, Verify};
+use crate::config::{
+    Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogDestination, Verify,
+};
 use crate::net::handover::Inherited;
-use crate::net::listener::listen;
+use crate::net::listener::{Listener, listen};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
 use crate::net::sys::raise_descriptor_limit;
@@ -97,7 +96,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     let event_loop = EventLoop::new(listeners, backends, questions, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
-    if let Some(address) = config.admin {
+    if let Some(address) = &config.admin {
         let listener = match inherited.take_named(DESK_NAME) {
             Some(listener) => listener,
             None => open(address)?,
@@ -110,7 +109,9 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
     announce(&event_loop, &configs);
     warn_of_insecure(&configs);
-    inherited.say_ready();
+    if inherited.say_ready() {
+        event_loop.take_files();
+    }
     notify(Notice::Ready("serving"));
     Keeper::new(config, demos, program, read_again).keep(&mut event_loop)
 }
@@ -118,27 +119,24 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
 /// The listening sockets, each with the address that was asked for: from a predecessor or a service manager,
 /// where they have it, else our own. What a service manager has opened is served in any case, and in the
 /// place of the address that nobody asked for.
-fn doors(
-    config: &Config,
-    inherited: &mut Inherited,
-) -> Result<Vec<(SocketAddr, TcpListener)>, RunError> {
+fn doors(config: &Config, inherited: &mut Inherited) -> Result<Vec<(Address, Listener)>, RunError> {
     let mut doors = Vec::new();
     let mut activated = Vec::new();
     for (name, listener) in std::mem::take(&mut inherited.activated) {
         if name == DESK_NAME {
             inherited.named.push((name, listener));
-        } else if let Ok(address) = listener.local_addr() {
+        } else if let Ok(address) = listener.address() {
             activated.push((address, listener));
         }
     }
     let is_default = config.listen.iter().map(ToString::to_string).eq([DEFAULT_LISTEN.to_owned()]);
     for asked in &config.listen {
         if let Some(listener) = inherited.take_named(&asked.to_string()) {
-            doors.push((*asked, listener));
+            doors.push((asked.clone(), listener));
         } else if let Some(place) = activated.iter().position(|(address, _)| address == asked) {
-            doors.push((*asked, activated.swap_remove(place).1));
+            doors.push((asked.clone(), activated.swap_remove(place).1));
         } else if !is_default || activated.is_empty() {
-            doors.push((*asked, open(*asked)?));
+            doors.push((asked.clone(), open(asked)?));
         }
     }
     doors.extend(activated);
@@ -183,10 +181,10 @@ fn announce(event_loop: &EventLoop, configs: &[BackendConfig]) {
     let labels: Vec<String> = configs.iter().map(BackendConfig::to_string).collect();
     log::info!("balancing over {}", labels.join(", "));
     for address in event_loop.addresses() {
-        log::info!("listening on http://{address}");
+        log::info!("listening on {}", address.url());
     }
     if let Some(address) = event_loop.desk_address() {
-        log::info!("admin on http://{address}");
+        log::info!("admin on {}", address.url());
     }
 }
 
@@ -200,27 +198,42 @@ fn warn_of_insecure(configs: &[BackendConfig]) {
     }
 }
 
-fn warn_of_public_desk(address: SocketAddr) {
-    if !address.ip().is_loopback() {
+fn warn_of_public_desk(address: &Address) {
+    if let Address::Ip(address) = address
+        && !address.ip().is_loopback()
+    {
         log::warn!("--admin {address}: everybody who reaches this address can see how things are");
     }
 }
 
 /// Opens a listening socket, or says why not and what to do about it.
-fn open(address: SocketAddr) -> Result<TcpListener, RunError> {
+fn open(address: &Address) -> Result<Listener, RunError> {
     listen(address).map_err(|error| {
-        let port = address.port();
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse if cfg!(target_os = "linux") => {
-                format!("; to see who has it: ss -ltnp 'sport = :{port}'")
+        let advice = match (address, error.kind()) {
+            (Address::Ip(address), io::ErrorKind::AddrInUse) => {
+                let port = address.port();
+                if cfg!(target_os = "linux") {
+                    format!("; to see who has it: ss -ltnp 'sport = :{port}'")
+                } else {
+                    format!("; to see who has it: lsof -iTCP:{port} -sTCP:LISTEN")
+                }
             }
-            io::ErrorKind::AddrInUse => {
-                format!("; to see who has it: lsof -iTCP:{port} -sTCP:LISTEN")
+            (Address::Unix(path), io::ErrorKind::AddrInUse) => {
+                format!("; to see who has it: lsof -a -U {}", path.as_str())
             }
-            io::ErrorKind::PermissionDenied => {
+            (Address::Ip(_), io::ErrorKind::PermissionDenied) => {
                 "; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
             }
-            io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+            (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+                "; a socket is made in a folder to which we may write".to_owned()
+            }
+            (Address::Unix(_), io::ErrorKind::NotFound) => "; there is no such folder".to_owned(),
+            (Address::Unix(_), io::ErrorKind::AlreadyExists) => {
+                "; it is not ours to remove".to_owned()
+            }
+            (Address::Ip(_), io::ErrorKind::AddrNotAvailable) => {
+                "; this machine has no such address".to_owned()
+            }
             _ => String::new(),
         };
         RunError::Failed(format!("cannot listen on {address}: {error}{advice}"))

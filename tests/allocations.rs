@@ -72,8 +72,8 @@ static ALLOCATOR: Counting = Counting;
 /// Runs the loop over these backends in a thread that is counted.
 fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
     let counter: &'static AtomicU64 = Box::leak(Box::default());
-    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
-    let address = listener.local_addr().expect("an address");
+    let listener = listen(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a listener");
+    let address = listener.address().expect("an address").ip().expect("an IP address");
     let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
     thread::spawn(move || {
         let configured = urls.iter().map(|url| {
@@ -92,7 +92,7 @@ fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
         let nobody = Questions { names: Vec::new(), lookup: SystemLookup };
         let configured = configured.collect();
         let event_loop =
-            EventLoop::new(vec![(address, listener)], configured, nobody, settings, 1000);
+            EventLoop::new(vec![(address.into(), listener)], configured, nobody, settings, 1000);
         let mut event_loop = event_loop.expect("a loop");
         COUNTER.with(|it| it.set(Some(counter)));
         event_loop.turn_until_told(None).expect("it turns");

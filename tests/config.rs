@@ -20,7 +20,7 @@ use std::{
 use log::LevelFilter;
 use roundel::cli::{self, Complaint, Request};
 use roundel::config::{
-    Backends, Balance, Config, HostField, Intake, LogDestination, Role, Timeouts, Verify,
+    Address, Backends, Balance, Config, HostField, Intake, LogDestination, Role, Timeouts, Verify,
     backend_url::parse_backend,
 };
 use support::*;
@@ -134,7 +134,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[backend]]\nurl = \"127.0.0.1:80\"\nwieght = 2\nweight = 0\n",
-        "error: roundel.toml:2:7: a backend begins with http:// or https://, as in http://127.0.0.1:80\n  2 | url = \"127.0.0.1:80\"\n    |       ^^^^^^^^^^^^^^\n\
+        "error: roundel.toml:2:7: a backend begins with http://, https:// or unix:, as in http://127.0.0.1:80\n  2 | url = \"127.0.0.1:80\"\n    |       ^^^^^^^^^^^^^^\n\
          error: roundel.toml:3:1: unknown key \"wieght\"\n  3 | wieght = 2\n    | ^^^^^^ did you mean \"weight\"?\n\
          error: roundel.toml:4:10: a weight is a whole number from 1 to 1000\n  4 | weight = 0\n    |          ^\n",
     ),
@@ -164,7 +164,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[[backend]]\nurl = \"http://a\"\ninsecure = true\n",
-        "error: roundel.toml:3:1: \"insecure\" is for https backends\n  3 | insecure = true\n    | ^^^^^^^^ the url of this one begins with http://\n",
+        "error: roundel.toml:3:1: \"insecure\" is for https backends\n  3 | insecure = true\n    | ^^^^^^^^ the url of this one does not begin with https://\n",
     ),
     (
         "[[backend]]\nurl = \"https://a\"\ncert = \"c.pem\"\n",
@@ -366,7 +366,7 @@ fn the_command_line_wins_over_the_file() {
         "1s",
     ]);
     assert_eq!((file.listen.len(), file.trust.len()), (2, 2));
-    assert_eq!(line.listen, ["127.0.0.1:3".parse().expect("an address")], "a list is replaced");
+    assert_eq!(line.listen, [Address::Ip(([127, 0, 0, 1], 3).into())], "a list is replaced");
     assert_eq!(line.trust.len(), 1);
     assert_eq!(line.timeouts.silence, Duration::from_secs(6), "wherever --config stands");
     assert_eq!(line.timeouts.response_head, Duration::from_secs(6), "what follows it, follows");

@@ -19,7 +19,9 @@ use std::{
     time::Duration,
 };
 
-use self::support::{Backend, ClosedPort, Outcome, Roundel, Wire, ok, row, run};
+use self::support::{
+    Backend, ClosedPort, Folder, Outcome, Roundel, UnixBackend, Wire, ok, row, run,
+};
 
 /// Long enough that nothing ends for it, short enough that a test may wait that long.
 const SHORT_REST: [&str; 2] = ["--pool-timeout", "100ms"];
@@ -516,4 +518,45 @@ mod with_tls {
         assert!(said.starts_with("none"), "{said}");
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
     }
+}
+
+#[test]
+fn unix_sockets_are_looked_at_like_ports() {
+    let folder = Folder::new();
+    let backend = UnixBackend::script(&folder.path("b.sock"), |wire| {
+        while wire.request().is_some() {
+            wire.send(ok("hello"));
+        }
+    });
+    let url = format!("{}:/app", backend.url());
+    let free = folder.url("free.sock");
+    let outcome = doctor(&[&["--listen", &free], &SHORT_REST[..], &[&url]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(finding(&outcome, "ok", &free, "listen"), "is free");
+    let accepts = format!("{} accepts after ", backend.url());
+    assert!(finding(&outcome, "ok", &url, "connect").starts_with(&accepts), "{outcome:?}");
+    let answer = finding(&outcome, "ok", &url, "answer");
+    assert!(answer.starts_with("200 to GET /app/ after "), "{answer}");
+    assert_eq!(folder.names(), ["b.sock"], "what was tried is gone");
+
+    drop(UnixBackend::manual(&folder.path("stale.sock")));
+    std::fs::write(folder.path("file"), "no socket").expect("written");
+    let roundel = Roundel::start(&["--listen", &folder.url("l.sock"), &url]);
+    let (stale, gone) = (folder.url("stale.sock"), folder.url("gone.sock"));
+    let (taken, alive, file) = (folder.url("l.sock"), backend.url(), folder.url("file"));
+    let no_folder = folder.url("no/l.sock");
+    let listeners = [&taken, &alive, &file, &no_folder, &free, &free];
+    let mut arguments = vec![stale.as_str(), &gone];
+    arguments.extend(listeners.iter().flat_map(|address| ["--listen", address.as_str()]));
+    let outcome = doctor(&arguments);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(finding(&outcome, "fail", &stale, "connect").contains(" refuses; "), "{outcome:?}");
+    assert!(finding(&outcome, "fail", &gone, "connect").contains(" is not there; "));
+    assert!(finding(&outcome, "fail", &alive, "listen").starts_with("is taken by doctor"));
+    assert!(finding(&outcome, "fail", &file, "listen").starts_with("is there, and no socket; "));
+    assert!(finding(&outcome, "fail", &no_folder, "listen").starts_with("would be in a folder"));
+    assert!(finding(&outcome, "fail", &free, "listen").starts_with("is asked for twice; "));
+    let want = format!("is taken by roundel, process {}; ", roundel.id());
+    assert!(finding(&outcome, "warn", &taken, "listen").starts_with(&want), "{outcome:?}");
+    assert_eq!(folder.names(), ["b.sock", "file", "l.sock", "stale.sock"]);
 }

@@ -44,8 +44,9 @@ impl Running {
     fn over(backends: &[&Backend]) -> Self {
         let mut poll = Poll::new().expect("a poll");
         let waker = Waker::new(poll.registry(), ORDERS).expect("a waker");
-        let mut listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
-        let address = listener.local_addr().expect("an address");
+        let mut listener =
+            listen(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a listener");
+        let address = listener.address().expect("an address").ip().expect("an IP address");
         let interest = Interest::READABLE;
         poll.registry().register(&mut listener, LISTENER, interest).expect("room in the poll");
         let net = OsNet::new(poll.registry().try_clone().expect("a registry"));

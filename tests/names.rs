@@ -77,8 +77,8 @@ impl Lookup for Told {
 
 /// Runs the loop over the name; gives where it listens. It ends with the test program.
 fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
-    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a listener");
-    let address = listener.local_addr().expect("an address");
+    let listener = listen(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a listener");
+    let address = listener.address().expect("an address").ip().expect("an IP address");
     let told = told.clone();
     thread::spawn(move || {
         let configs = [parse_backend(NAME).expect("a good URL")];
@@ -94,7 +94,7 @@ fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
         let backends = vec![(Configured::new(&configs[0], Security::Plain), 1)];
         let questions = Questions { names: backends::names(&configs), lookup: told };
         let event_loop =
-            EventLoop::new(vec![(address, listener)], backends, questions, settings, 1000);
+            EventLoop::new(vec![(address.into(), listener)], backends, questions, settings, 1000);
         let mut event_loop = event_loop.expect("a loop");
         event_loop.await_first_answers(PATIENCE);
         event_loop.turn_until_told(None).expect("it turns");

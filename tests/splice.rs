@@ -11,6 +11,7 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
     thread,
 };
 
@@ -19,28 +20,50 @@ use roundel::net::{
     latch::Readiness,
     link::{Link, Sent},
     splice::{Pipes, Spliced, splice},
+    stream::Stream,
 };
 
-type Sockets = (Link<mio::net::TcpStream>, TcpStream);
+type Sockets = (Link<Stream>, TcpStream);
 
-/// A connection: our end, and the other.
-fn connection() -> Sockets {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let address = listener.local_addr().expect("an address");
-    let far = TcpStream::connect(address).expect("a connection");
-    let (near, _) = listener.accept().expect("a client");
-    near.set_nonblocking(true).expect("set");
-    let mut link = Link::plain(mio::net::TcpStream::from_std(near));
+/// Over which kind of sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Tcp,
+    Unix,
+}
+
+/// A source and a sink of each kind.
+const KINDS: [(Kind, Kind); 4] = [
+    (Kind::Tcp, Kind::Tcp),
+    (Kind::Tcp, Kind::Unix),
+    (Kind::Unix, Kind::Tcp),
+    (Kind::Unix, Kind::Unix),
+];
+
+/// A connection: our end, and the other, which for std is a stream socket by any name.
+fn connection(kind: Kind) -> Sockets {
+    let (near, far): (Stream, TcpStream) = match kind {
+        Kind::Tcp => {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+            let address = listener.local_addr().expect("an address");
+            let far = TcpStream::connect(address).expect("a connection");
+            let (near, _) = listener.accept().expect("a client");
+            near.set_nonblocking(true).expect("set");
+            (mio::net::TcpStream::from_std(near).into(), far)
+        }
+        Kind::Unix => {
+            let (near, far) = UnixStream::pair().expect("a pair");
+            near.set_nonblocking(true).expect("set");
+            (mio::net::UnixStream::from_std(near).into(), OwnedFd::from(far).into())
+        }
+    };
+    let mut link = Link::plain(near);
     link.on_event(Readiness::READABLE.and(Readiness::WRITABLE));
     (link, far)
 }
 
 /// Lets the kernel carry octets over.
-fn until_moved(
-    source: &mut Link<mio::net::TcpStream>,
-    sink: &mut Link<mio::net::TcpStream>,
-    pipes: &mut Pipes,
-) -> Spliced {
+fn until_moved(source: &mut Link<Stream>, sink: &mut Link<Stream>, pipes: &mut Pipes) -> Spliced {
     loop {
         source.on_event(Readiness::READABLE);
         match splice(source, sink, 1000, pipes) {
@@ -52,7 +75,15 @@ fn until_moved(
 
 #[test]
 fn octets_and_the_end_pass() {
-    let ((mut source, mut far_source), (mut sink, mut far_sink)) = (connection(), connection());
+    for (from, to) in KINDS {
+        octets_and_the_end_pass_over(connection(from), connection(to));
+    }
+}
+
+fn octets_and_the_end_pass_over(
+    (mut source, mut far_source): Sockets,
+    (mut sink, mut far_sink): Sockets,
+) {
     let mut pipes = Pipes::new(1);
     assert_eq!(splice(&mut source, &mut sink, 1000, &mut pipes), Spliced::Blocked);
     assert!(!source.is_readable(), "an event will tell");
@@ -68,7 +99,12 @@ fn octets_and_the_end_pass() {
 
 #[test]
 fn what_is_refused_waits_in_its_pipe_and_goes_first() {
-    let ((mut source, mut far_source), (mut sink, mut far_sink)) = (connection(), connection());
+    for (from, to) in KINDS {
+        what_is_refused_waits(connection(from), connection(to));
+    }
+}
+
+fn what_is_refused_waits((mut source, mut far_source): Sockets, (mut sink, mut far_sink): Sockets) {
     let mut pipes = Pipes::new(1);
     let mut sent = 0;
     // Until the sink is full.
@@ -85,10 +121,10 @@ fn what_is_refused_waits_in_its_pipe_and_goes_first() {
         }
     }
     assert!(sink.is_clogged() && !sink.is_writable());
-    let (mut other, mut far_other) = connection();
+    let (mut other, mut far_other) = connection(Kind::Tcp);
     far_other.write_all(b"another").expect("written");
     other.on_event(Readiness::READABLE);
-    let (mut free, _far_free) = connection();
+    let (mut free, _far_free) = connection(Kind::Unix);
     assert_eq!(splice(&mut other, &mut free, 1000, &mut pipes), Spliced::Unsuitable);
     assert_eq!(splice(&mut source, &mut sink, 1000, &mut pipes), Spliced::Unsuitable);
     let mut tls = Scratch::default().tls;
@@ -111,7 +147,8 @@ fn what_is_refused_waits_in_its_pipe_and_goes_first() {
 
 #[test]
 fn without_pipes_everything_is_read() {
-    let ((mut source, mut far_source), (mut sink, _far_sink)) = (connection(), connection());
+    let (mut source, mut far_source) = connection(Kind::Unix);
+    let (mut sink, _far_sink) = connection(Kind::Tcp);
     far_source.write_all(b"hello").expect("written");
     source.on_event(Readiness::READABLE);
     assert_eq!(splice(&mut source, &mut sink, 9, &mut Pipes::new(0)), Spliced::Unsuitable);

@@ -12,7 +12,8 @@ use log::LevelFilter;
 use roundel::cli;
 use roundel::config::backend_url::BackendTls;
 use roundel::config::{
-    BackendConfig, Backends, Cidr, Config, HealthConfig, Intake, Limits, Role, Timeouts, Verify,
+    Address, BackendConfig, Backends, Cidr, Config, HealthConfig, Host, Intake, Limits, Role,
+    Timeouts, Trusted, Verify,
 };
 
 /// What the arguments ask for.
@@ -62,7 +63,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }
 }
 
-/// Whether more was said of a backend than its URL, its weight and whose `Host` it sees.
+/// Whether more was said of a backend than its URL, its weight and whose `Host` it sees, or it is on a
+/// Unix socket.
 fn is_particular(backend: &BackendConfig) -> bool {
     let plain = BackendConfig {
         role: Role::Main,
@@ -71,7 +73,7 @@ fn is_particular(backend: &BackendConfig) -> bool {
         tls: BackendTls { verify: Verify::Full, ca_pem: None, identity: None },
         ..backend.clone()
     };
-    *backend != plain
+    *backend != plain || matches!(backend.host, Host::Unix(_))
 }
 
 /// Without an equal in hyper, and so without an effect here, are all settings but those that are
@@ -102,11 +104,20 @@ fn subset(config: Config) -> Result<Options, String> {
             "one of these options is for roundel alone; --help lists those that are not".into()
         );
     }
+    let listen: Option<Vec<_>> = config.listen.iter().map(Address::ip).collect();
+    let range = |trusted: &Trusted| match trusted {
+        Trusted::Range(range) => Some(*range),
+        Trusted::Unix => None,
+    };
+    let trust: Option<Vec<_>> = config.trust.iter().map(range).collect();
+    let (Some(listen), Some(trust)) = (listen, trust) else {
+        return Err("Unix sockets are for roundel alone".into());
+    };
     Ok(Options {
-        listen: config.listen,
+        listen,
         backends,
         ca_pem: config.ca_pem,
-        trust: config.trust,
+        trust,
         timeouts: kept,
         log_level: config.log_level,
     })

@@ -307,7 +307,7 @@ impl Reading<'_> {
         };
         for entry in entries.iter().filter(|entry| says_something(entry)) {
             let text = format!("\"{}\" is for https backends", entry.key);
-            let hint = "the url of this one begins with http://";
+            let hint = "the url of this one does not begin with https://";
             self.faults.push(Fault::new(entry.span, text).hint(hint));
         }
     }

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str;
 use std::time::Duration;
@@ -17,13 +16,14 @@ use log::LevelFilter;
 use super::generate::generate;
 use super::help;
 use crate::config::DEFAULT_LISTEN;
+use crate::config::address::{UNIX_PREFIX, parse_socket_path};
 use crate::config::backend_url::parse_count;
-use crate::config::cidr::parse_cidr;
+use crate::config::cidr::parse_trusted;
 use crate::config::duration::{parse_duration, show_duration};
 use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
 use crate::config::nearest::nearest;
 use crate::config::size::{parse_size, show_size};
-use crate::config::{BackendConfig, Balance, Cidr, Limits, LogDestination, Timeouts};
+use crate::config::{Address, BackendConfig, Balance, Limits, LogDestination, Timeouts, Trusted};
 
 /// The most octets of a file that is read as a whole: all public authorities together have a tenth.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -38,11 +38,11 @@ pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "
 pub(super) struct Draft {
     /// Where the names of files begin that are not absolute.
     pub(super) base: PathBuf,
-    pub(super) listen: Vec<SocketAddr>,
+    pub(super) listen: Vec<Address>,
     pub(super) backends: Vec<BackendConfig>,
     pub(super) demo: bool,
     pub(super) ca_pem: Option<Vec<u8>>,
-    pub(super) trust: Vec<Cidr>,
+    pub(super) trust: Vec<Trusted>,
     pub(super) timeouts: Timeouts,
     /// Follows [`Timeouts::silence`] unless it was named.
     pub(super) response_head: Option<Duration>,
@@ -51,7 +51,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) health: HealthDraft,
     pub(super) access_log: Option<LogDestination>,
-    pub(super) admin: Option<SocketAddr>,
+    pub(super) admin: Option<Address>,
     pub(super) log_level: LevelFilter,
     pub(super) balance: Balance,
 }
@@ -182,7 +182,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "listen",
         short: Some('l'),
         value: Some("ADDR"),
-        help: "accept clients on this address and port; repeatable",
+        help: "accept clients at IP:PORT or unix:/PATH; repeatable",
         shown: |_| Some(DEFAULT_LISTEN.into()),
         set: Set::Many {
             add: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
@@ -204,7 +204,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "trust",
         short: None,
         value: Some("CIDR"),
-        help: "believe the forwarding fields of clients in this range; repeatable",
+        help: "believe forwarding fields of clients in this range, or of unix; repeatable",
         shown: |draft| {
             Some(match draft.trust.len() {
                 0 => "nobody".into(),
@@ -213,7 +213,7 @@ pub(super) const OPTIONS: &[Opt] = &[
             })
         },
         set: Set::Many {
-            add: |draft, text| parse_cidr(text).map(|range| draft.trust.push(range)),
+            add: |draft, text| parse_trusted(text).map(|range| draft.trust.push(range)),
             clear: |draft| draft.trust.clear(),
         },
     },
@@ -393,7 +393,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "admin",
         short: None,
         value: Some("ADDR"),
-        help: "tell operators how things are: /healthz, /ready, /metrics",
+        help: "tell operators how things are, as --listen: /healthz, /ready, /metrics",
         shown: |draft| Some(or(draft.admin.as_ref(), "off")),
         set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
     },
@@ -461,7 +461,10 @@ fn set_duration(field: &mut Duration, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_listen(text: &str) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+        return parse_socket_path(path).map(Address::Unix);
+    }
     let digits = text.strip_prefix(':').unwrap_or(text);
     let port_of_localhost = text.strip_prefix("localhost:");
     let suggestion = match port_of_localhost.unwrap_or(digits).parse::<u16>() {
@@ -472,10 +475,11 @@ pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         Err(_) if text.parse::<std::net::IpAddr>().is_ok() => {
             format!(": did you mean {text}:8000?")
         }
+        Err(_) if text.starts_with('/') => format!(": did you mean {UNIX_PREFIX}{text}?"),
         Err(_) if has_bad_port(text) => ": a port is at most 65535".to_owned(),
         Err(_) => String::new(),
     };
-    text.parse().map_err(|_| {
+    text.parse().map(Address::Ip).map_err(|_| {
         format!("an address is IP:PORT, as in 127.0.0.1:8000 or [::1]:8000{suggestion}")
     })
 }

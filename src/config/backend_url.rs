@@ -1,4 +1,5 @@
-//! `http://HOST[:PORT][/PREFIX][,KEY=VALUE]...`: one backend as the operator writes it.
+//! `http://HOST[:PORT][/PREFIX][,KEY=VALUE]...` or `unix:/PATH[:/PREFIX][,KEY=VALUE]...`: one
+//! backend as the operator writes it.
 //!
 //! The scheme decides whether the connection is TLS and, unless something else is said, whose `Host`
 //! the backend sees. Everything that a URL can have beyond that (user, query, fragment) is refused,
@@ -8,6 +9,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::address::{SocketPath, UNIX_PREFIX, parse_socket_path};
 use super::nearest::nearest;
 
 /// How a backend is reached.
@@ -40,13 +42,15 @@ impl Scheme {
     }
 }
 
-/// The host part: an address, or a name that has to be resolved.
+/// The host part: an address, a name that has to be resolved, or a socket of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
     /// A literal address.
     Address(IpAddr),
     /// A name, in the case in which it was written.
     Name(String),
+    /// A Unix socket.
+    Unix(SocketPath),
 }
 
 impl fmt::Display for Host {
@@ -55,6 +59,7 @@ impl fmt::Display for Host {
             Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
             Self::Address(IpAddr::V4(address)) => write!(f, "{address}"),
             Self::Name(name) => f.write_str(name),
+            Self::Unix(path) => path.fmt(f),
         }
     }
 }
@@ -136,7 +141,7 @@ pub struct BackendConfig {
     pub scheme: Scheme,
     /// Where it is.
     pub host: Host,
-    /// 1 to 65535.
+    /// 1 to 65535. Without meaning where the host is a Unix socket.
     pub port: u16,
     /// Put in front of each path: empty, or `/` and more without a `/` at its end.
     pub prefix: String,
@@ -175,11 +180,14 @@ impl BackendConfig {
     /// Whether this is the same place as another, whatever is said about it.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
-        let host = |backend: &Self| backend.host.to_string().to_ascii_lowercase();
-        self.scheme == other.scheme
+        let is_same_host = match (&self.host, &other.host) {
+            (Host::Name(ours), Host::Name(theirs)) => ours.eq_ignore_ascii_case(theirs),
+            (ours, theirs) => ours == theirs,
+        };
+        is_same_host
+            && self.scheme == other.scheme
             && self.port == other.port
             && self.prefix == other.prefix
-            && host(self) == host(other)
     }
 
     /// The `Host` that it sees where it does not see the client's: also for probes, and for clients
@@ -192,17 +200,25 @@ impl BackendConfig {
         }
     }
 
-    /// `host:port`: what logs call this backend.
+    /// `host:port` or `unix:/path`: what logs call this backend.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match &self.host {
+            Host::Address(_) | Host::Name(_) => format!("{}:{}", self.host, self.port),
+            Host::Unix(path) => path.to_string(),
+        }
     }
 
     /// `host[:port]`, without the port that goes without saying: what `Host` says where the backend
-    /// sees its own name.
+    /// sees its own name. A Unix socket has none; that it is on this machine is all that can be
+    /// said.
     #[must_use]
     pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() { self.host.to_string() } else { self.label() }
+        match &self.host {
+            Host::Unix(_) => "localhost".to_owned(),
+            host if self.port == self.scheme.default_port() => host.to_string(),
+            Host::Address(_) | Host::Name(_) => self.label(),
+        }
     }
 }
 
@@ -212,7 +228,13 @@ impl fmt::Display for BackendConfig {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        write!(f, "{scheme}://{}{}", self.authority(), self.prefix)?;
+        match &self.host {
+            Host::Address(_) | Host::Name(_) => {
+                write!(f, "{scheme}://{}{}", self.authority(), self.prefix)?;
+            }
+            Host::Unix(path) if self.prefix.is_empty() => path.fmt(f)?,
+            Host::Unix(path) => write!(f, "{path}:{}", self.prefix)?,
+        }
         if self.weight != 1 {
             write!(f, ",weight={}", self.weight)?;
         }
@@ -381,6 +403,9 @@ fn apply_setting(backend: &mut BackendConfig, part: &str) -> Result<(), String> 
 /// # Errors
 /// As [`parse_backend`].
 pub fn parse_url(url: &str) -> Result<BackendConfig, String> {
+    if let Some(rest) = url.strip_prefix(UNIX_PREFIX) {
+        return parse_unix(rest);
+    }
     let (scheme, rest) = split_scheme(url)?;
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
@@ -397,12 +422,45 @@ pub fn parse_url(url: &str) -> Result<BackendConfig, String> {
     Ok(BackendConfig { prefix, ..BackendConfig::new(scheme, host, port) })
 }
 
+/// `/PATH[:/PREFIX]`, or `@NAME[:/PREFIX]`.
+fn parse_unix(text: &str) -> Result<BackendConfig, String> {
+    let (path, prefix) = match text.split_once(':') {
+        Some((path, prefix)) if prefix.starts_with('/') => (path, prefix),
+        Some(_) => {
+            let example = "unix:/run/app.sock:/prefix";
+            return Err(format!(
+                "behind a socket's path only :/PREFIX may follow, as in {example}"
+            ));
+        }
+        None => (text, ""),
+    };
+    let path = parse_socket_path(path)?;
+    let prefix = parse_prefix(prefix)?;
+    let port = Scheme::Http.default_port();
+    Ok(BackendConfig { prefix, ..BackendConfig::new(Scheme::Http, Host::Unix(path), port) })
+}
+
 fn split_scheme(url: &str) -> Result<(Scheme, &str), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         let like_a_host = !url.is_empty() && !url.starts_with('-') && !url.contains(' ');
         let example = if like_a_host { url.trim_start_matches('/') } else { "127.0.0.1:3001" };
-        return Err(format!("a backend begins with http:// or https://, as in http://{example}"));
+        return Err(match url.strip_prefix("unix") {
+            // As others write it: `unix//path`, `unix@path`.
+            Some(path) if path.starts_with(['/', '@']) => {
+                let path = path.trim_start_matches(['/', '@']);
+                format!("a socket's path follows a colon: did you mean unix:/{path}?")
+            }
+            None if url.starts_with('/') && !url.starts_with("//") => {
+                format!("a socket is {UNIX_PREFIX}PATH: did you mean {UNIX_PREFIX}{url}?")
+            }
+            _ => {
+                format!("a backend begins with http://, https:// or unix:, as in http://{example}")
+            }
+        });
     };
+    if let Some(path) = rest.strip_prefix(UNIX_PREFIX).filter(|path| path.starts_with('/')) {
+        return Err(format!("a socket has no {scheme}:// in front: did you mean unix:{path}?"));
+    }
     match scheme.to_ascii_lowercase().as_str() {
         "http" => Ok((Scheme::Http, rest)),
         "https" => Ok((Scheme::Https, rest)),
@@ -510,6 +568,10 @@ mod tests {
             ("http://[::1]", "[::1]:80", "[::1]", "", 1),
             ("http://a_b.c-d.", "a_b.c-d.:80", "a_b.c-d.", "", 1),
             ("http://h,weight=1000", "h:80", "h", "", 1000),
+            ("unix:/run/a.sock", "unix:/run/a.sock", "localhost", "", 1),
+            ("unix:/a:/b/,weight=3", "unix:/a", "localhost", "/b", 3),
+            ("unix:/a:/b:/c", "unix:/a", "localhost", "/b:/c", 1),
+            ("unix:/a:/", "unix:/a", "localhost", "", 1),
         ] {
             let backend = parse_backend(text).expect(text);
             assert_eq!(backend.label(), label, "{text}");
@@ -538,6 +600,9 @@ mod tests {
             ("https://h,host=backend", "https://h"),
             ("http://h,backup=true,drain=false", "http://h,backup"),
             ("http://h,weight=2,weight=3", "http://h,weight=3"),
+            ("unix:/a:/b/,host=www.example.org,backup", "unix:/a:/b,host=www.example.org,backup"),
+            ("unix:/a,host=client", "unix:/a"),
+            ("unix:/a,host=backend", "unix:/a,host=backend"),
         ] {
             assert_eq!(parse_backend(text).expect(text).to_string(), want, "{text}");
         }
@@ -551,6 +616,10 @@ mod tests {
             ("http://h", "https://h", false),
             ("http://h", "http://h/a", false),
             ("http://h", "http://h:81", false),
+            ("unix:/a", "unix:/a,weight=2", true),
+            ("unix:/a", "unix:/A", false),
+            ("unix:/a", "unix:/a:/b", false),
+            ("unix:/localhost", "http://localhost", false),
         ] {
             assert_eq!(place(one).is_same_place(&place(other)), same, "{one} {other}");
         }
@@ -609,6 +678,24 @@ mod tests {
             ("http://h,host=a\r\nX: y", "client, backend or HOST"),
             ("http://h,backup=yes", "backup is true or false"),
             ("http://h,insecure", "insecure is for https"),
+            ("unix:/a,insecure", "insecure is for https"),
+            ("unix:a", "a whole path"),
+            ("unix:", "a whole path"),
+            ("unix:///run/a", "did you mean unix:/run/a?"),
+            ("unix://run/a", "did you mean unix:/run/a?"),
+            ("unix//run/a", "did you mean unix:/run/a?"),
+            ("unix@/run/a", "did you mean unix:/run/a?"),
+            ("http://unix:/run/a", "did you mean unix:/run/a?"),
+            ("http://unix:/run/a:/b", "did you mean unix:/run/a:/b?"),
+            ("/run/a", "did you mean unix:/run/a?"),
+            ("//h", "as in http://h"),
+            ("unix.example/a", "as in http://unix.example/a"),
+            ("unix:/a:b", "only :/PREFIX"),
+            ("unix:/a:80", "only :/PREFIX"),
+            ("unix:/a:/b?c", "no query"),
+            ("unix:/a:/b c", "%XX"),
+            ("unix:/a\0b", "no blanks"),
+            ("unix:/a\r\nb", "no blanks"),
         ] {
             let error = parse_backend(text).expect_err(text);
             assert!(error.contains(part), "{text}: {error}");

@@ -1,6 +1,40 @@
-//! `ADDRESS[/BITS]`: a range of addresses, as in `10.0.0.0/8` or `::1`.
+//! `ADDRESS[/BITS]`: a range of addresses, as in `10.0.0.0/8` or `::1`; and who is trusted.
 
 use std::net::IpAddr;
+
+use super::address::Peer;
+
+/// Clients whose word about other clients is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trusted {
+    /// Those with an address in this range.
+    Range(Cidr),
+    /// Those that come over a Unix socket.
+    Unix,
+}
+
+impl Trusted {
+    /// Whether a client is one of them.
+    #[must_use]
+    pub fn covers(&self, client: Peer) -> bool {
+        match (self, client) {
+            (Self::Range(range), Peer::Ip(address)) => range.contains(address.ip()),
+            (Self::Unix, Peer::Unix) => true,
+            (Self::Range(_), Peer::Unix) | (Self::Unix, Peer::Ip(_)) => false,
+        }
+    }
+}
+
+/// Reads who is trusted: a range, or the word `unix`.
+///
+/// # Errors
+/// As [`parse_cidr`].
+pub fn parse_trusted(text: &str) -> Result<Trusted, String> {
+    match text {
+        "unix" => Ok(Trusted::Unix),
+        _ => parse_cidr(text).map(Trusted::Range),
+    }
+}
 
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +72,7 @@ pub fn parse_cidr(text: &str) -> Result<Cidr, String> {
         None => (text, None),
     };
     let Ok(address) = address.parse::<IpAddr>() else {
-        return Err("a range is ADDRESS or ADDRESS/BITS, as in 10.0.0.0/8 or ::1".into());
+        return Err("a range is ADDRESS, ADDRESS/BITS or unix, as in 10.0.0.0/8 or ::1".into());
     };
     let bits_max = if address.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
@@ -84,9 +118,21 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_address_is_in_no_range() {
+        let (tcp, unix) = (Peer::from(std::net::SocketAddr::from(([10, 0, 0, 1], 9))), Peer::Unix);
+        for (text, of_tcp, of_unix) in
+            [("unix", false, true), ("0.0.0.0/0", true, false), ("::/0", false, false)]
+        {
+            let trusted = parse_trusted(text).expect(text);
+            assert_eq!((trusted.covers(tcp), trusted.covers(unix)), (of_tcp, of_unix), "{text}");
+        }
+    }
+
+    #[test]
     fn texts_that_are_no_ranges() {
         for (text, part) in [
             ("", "ADDRESS/BITS"),
+            ("unix:", "ADDRESS/BITS or unix"),
             ("ten", "ADDRESS/BITS"),
             ("10.0.0.0/33", "from 0 to 32"),
             ("10.0.0.0/", "from 0 to 32"),

@@ -8,18 +8,24 @@
 //! passed on to further processes by accident.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixListener};
 use socket2::Socket;
 
+use super::listener::Listener;
 use super::sys::{adopt_descriptor, inheritable};
+use super::unix::{self, SocketFile};
 
-/// What a roundel tells its successor: `NAME=DESCRIPTOR` for each socket, and `!=DESCRIPTOR` for the pipe
-/// through which the successor says that it is ready.
+/// What a roundel tells its successor: `NAME=DESCRIPTOR` for each socket, with a `+` behind it
+/// where the file of the socket goes along, and `!=DESCRIPTOR` for the pipe through which the
+/// successor says that it is ready.
 const VARIABLE: &str = "ROUNDEL_HANDOVER";
+
+/// Behind the descriptor of a socket whose file is to be removed at the end.
+const WITH_FILE: &str = "+";
 
 /// The name of the pipe.
 const READY: &str = "!";
@@ -34,9 +40,9 @@ const SOCKETS_COUNT_MAX: i32 = 256;
 #[derive(Default, Debug)]
 pub struct Inherited {
     /// Sockets from a predecessor, each with its name there.
-    pub named: Vec<(String, TcpListener)>,
+    pub named: Vec<(String, Listener)>,
     /// Sockets from a service manager, each with the name that its unit gives.
-    pub activated: Vec<(String, TcpListener)>,
+    pub activated: Vec<(String, Listener)>,
     /// Where to say that clients are served.
     pub ready: Option<UnixStream>,
 }
@@ -48,11 +54,15 @@ impl Inherited {
         let mut inherited = Self::default();
         if let Ok(text) = std::env::var(VARIABLE) {
             for (name, descriptor) in text.split(' ').filter_map(|word| word.rsplit_once('=')) {
+                let (descriptor, file) = match descriptor.strip_suffix(WITH_FILE) {
+                    Some(descriptor) => (descriptor, File::OfPredecessor),
+                    None => (descriptor, File::OfOthers),
+                };
                 let Ok(descriptor) = descriptor.parse() else { continue };
                 let Some(owned) = adopt_descriptor(descriptor) else { continue };
                 if name == READY {
                     inherited.ready = Some(UnixStream::from(owned));
-                } else if let Some(listener) = listener(owned) {
+                } else if let Some(listener) = listener(owned, file) {
                     inherited.named.push((name.to_owned(), listener));
                 }
             }
@@ -62,22 +72,22 @@ impl Inherited {
     }
 
     /// The socket that a predecessor had under this name.
-    pub fn take_named(&mut self, name: &str) -> Option<TcpListener> {
+    pub fn take_named(&mut self, name: &str) -> Option<Listener> {
         let place = self.named.iter().position(|(known, _)| known == name)?;
         Some(self.named.swap_remove(place).1)
     }
 
-    /// Tells the predecessor, if there is one, that it may go.
-    pub fn say_ready(&mut self) {
-        if let Some(mut pipe) = self.ready.take() {
-            // One that is gone already needs no word.
-            let _ = io::Write::write_all(&mut pipe, b"r");
-        }
+    /// Tells the predecessor that it may go; says whether there was one.
+    pub fn say_ready(&mut self) -> bool {
+        let Some(mut pipe) = self.ready.take() else { return false };
+        // One that is gone already needs no word.
+        let _ = io::Write::write_all(&mut pipe, b"r");
+        true
     }
 }
 
 /// Sockets that a service manager has opened for this very process.
-fn activated() -> Vec<(String, TcpListener)> {
+fn activated() -> Vec<(String, Listener)> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
     let is_ours =
         number("LISTEN_PID").is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id()));
@@ -87,32 +97,55 @@ fn activated() -> Vec<(String, TcpListener)> {
     let descriptors = FIRST_ACTIVATED..FIRST_ACTIVATED + count;
     let sockets = descriptors.zip(names).filter_map(|(descriptor, name)| {
         let owned = adopt_descriptor(descriptor)?;
-        Some((name, listener(owned)?))
+        Some((name, listener(owned, File::OfOthers)?))
     });
     sockets.collect()
 }
 
+/// Whose the file of a Unix socket is that was not opened here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum File {
+    /// A predecessor's, until that has gone.
+    OfPredecessor,
+    /// Somebody's who looks after it.
+    OfOthers,
+}
+
 /// A descriptor as a listener, if it is one.
-fn listener(owned: OwnedFd) -> Option<TcpListener> {
+fn listener(owned: OwnedFd, file: File) -> Option<Listener> {
     let socket = Socket::from(owned);
-    // What accepted sockets inherit, as for those that we open ourselves.
-    let set = || -> io::Result<bool> {
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        socket.set_out_of_band_inline(true)?;
-        socket.is_listener()
+    let descriptor = socket.as_raw_fd();
+    let opened = match socket.is_listener() {
+        Ok(true) => open(socket, file).map_err(|error| error.to_string()),
+        Ok(false) => Err("it is no listening socket".into()),
+        Err(error) => Err(error.to_string()),
     };
-    match set() {
-        Ok(true) => Some(TcpListener::from_std(socket.into())),
-        Ok(false) | Err(_) => {
-            log::warn!(
-                "descriptor {} is no listening TCP socket: it is left alone",
-                socket.as_raw_fd()
-            );
+    match opened {
+        Ok(listener) => Some(listener),
+        Err(why) => {
+            log::warn!("descriptor {descriptor} is left alone: {why}");
             None
         }
     }
+}
+
+fn open(socket: Socket, file: File) -> io::Result<Listener> {
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    if !address.is_unix() {
+        // What accepted sockets inherit, as for those that we open ourselves.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_keepalive(true)?;
+        socket.set_out_of_band_inline(true)?;
+        return Ok(Listener::Tcp(TcpListener::from_std(socket.into())));
+    }
+    let path = unix::path_of(&address)?;
+    let file = match file {
+        File::OfPredecessor => SocketFile::of_somebody(&path),
+        File::OfOthers => None,
+    };
+    let listener = UnixListener::from_std(OwnedFd::from(socket).into());
+    Ok(Listener::Unix { listener, path, file })
 }
 
 /// Lets a process that is about to be started have these sockets, each under its name, and a pipe to say
@@ -122,14 +155,15 @@ fn listener(owned: OwnedFd) -> Option<TcpListener> {
 /// When there are no descriptors left.
 pub fn hand_over<'a>(
     command: &mut Command,
-    sockets: impl IntoIterator<Item = (String, &'a TcpListener)>,
+    sockets: impl IntoIterator<Item = (String, &'a Listener)>,
     ready: UnixStream,
 ) -> io::Result<Vec<OwnedFd>> {
     let mut copies = Vec::new();
     let mut words = Vec::new();
     for (name, socket) in sockets {
-        let copy = inheritable(socket.as_raw_fd())?;
-        words.push(format!("{name}={}", copy.as_raw_fd()));
+        let copy = inheritable(socket.as_fd().as_raw_fd())?;
+        let file = if socket.has_file() { WITH_FILE } else { "" };
+        words.push(format!("{name}={}{file}", copy.as_raw_fd()));
         copies.push(copy);
     }
     let copy = inheritable(ready.as_raw_fd())?;

@@ -1,9 +1,6 @@
 //! Real sockets, as mio gives them.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::io;
 
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -11,41 +8,10 @@ use mio::{Interest, Registry};
 use socket2::SockRef;
 
 use super::latch::Readiness;
-use super::splice::Pipe;
-use super::sys::{self, unconfirmed_bytes};
-use super::{Net, Sock};
+use super::stream::Stream;
+use super::{Net, unix};
+use crate::config::Address;
 use crate::key::Token;
-
-impl Sock for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, buf)
-    }
-
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        Write::write(self, buf)
-    }
-
-    fn read_into(&mut self, pipe: &mut Pipe, bytes_max: usize) -> io::Result<usize> {
-        pipe.fill(|ends| sys::splice(self.as_fd(), ends.writer(), bytes_max))
-    }
-
-    fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
-        pipe.drain(|ends, octets| sys::splice(ends.reader(), self.as_fd(), octets))
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
-    }
-
-    fn is_delivered(&self) -> bool {
-        unconfirmed_bytes(self.as_raw_fd()) == Some(0)
-    }
-
-    fn reset_on_close(&mut self) {
-        // A socket that cannot be told is broken already, and ends as a reset anyway.
-        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
-    }
-}
 
 /// The operating system's network.
 #[derive(Debug)]
@@ -65,20 +31,26 @@ impl OsNet {
 }
 
 impl Net for OsNet {
-    type Sock = TcpStream;
+    type Sock = Stream;
 
-    fn connect(&mut self, address: SocketAddr, token: Token) -> io::Result<TcpStream> {
-        let mut sock = TcpStream::connect(address)?;
-        // These two only tune: a connection without them still works.
-        let _ = sock.set_nodelay(true);
-        let _ = SockRef::from(&sock).set_keepalive(true);
-        // As for listeners: a short read has to mean that all is read.
-        SockRef::from(&sock).set_out_of_band_inline(true)?;
+    fn connect(&mut self, address: &Address, token: Token) -> io::Result<Stream> {
+        let mut sock = match address {
+            Address::Ip(address) => {
+                let sock = TcpStream::connect(*address)?;
+                // These two only tune: a connection without them still works.
+                let _ = sock.set_nodelay(true);
+                let _ = SockRef::from(&sock).set_keepalive(true);
+                // As for listeners: a short read has to mean that all is read.
+                SockRef::from(&sock).set_out_of_band_inline(true)?;
+                Stream::Tcp(sock)
+            }
+            Address::Unix(path) => Stream::Unix(unix::connect(path)?),
+        };
         self.register(&mut sock, token)?;
         Ok(sock)
     }
 
-    fn register(&mut self, sock: &mut TcpStream, token: Token) -> io::Result<()> {
+    fn register(&mut self, sock: &mut Stream, token: Token) -> io::Result<()> {
         self.registry.register(sock, poll_token(token), INTEREST)
     }
 }

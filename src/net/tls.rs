@@ -225,6 +225,7 @@ impl TlsClient {
                 let name = name.strip_suffix('.').unwrap_or(name).to_owned();
                 ServerName::try_from(name).map_err(|e| e.to_string())?
             }
+            Host::Unix(_) => return Err("a socket has no name that could be certified".into()),
         };
         Ok(Self { trust, name })
     }

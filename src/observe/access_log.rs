@@ -6,14 +6,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::LogDestination;
+use crate::config::address::UNIX_PREFIX;
+use crate::config::{LogDestination, Peer};
 use crate::h1::reply::Reason;
 use crate::h1::text::{push_address, push_decimal, push_timestamp};
 
@@ -53,7 +53,7 @@ pub struct Record<'a> {
     /// When the exchange ended.
     pub unix_ms: u64,
     /// Who asked.
-    pub client: SocketAddr,
+    pub client: Peer,
     /// The method; empty where no request was accepted.
     pub method: &'a [u8],
     /// The target, likewise.
@@ -78,19 +78,29 @@ pub struct Record<'a> {
     pub request_id: &'a [u8],
 }
 
+/// `IP:PORT`, or `unix:`.
+fn push_client(out: &mut Vec<u8>, client: Peer) {
+    let address = match client {
+        Peer::Ip(address) => address,
+        Peer::Unix => return out.extend_from_slice(UNIX_PREFIX.as_bytes()),
+    };
+    let is_v6 = address.ip().to_canonical().is_ipv6();
+    if is_v6 {
+        out.push(b'[');
+    }
+    push_address(out, address.ip());
+    if is_v6 {
+        out.push(b']');
+    }
+    out.push(b':');
+    push_decimal(out, u64::from(address.port()));
+}
+
 /// Appends the line of a record.
 pub fn push_line(out: &mut Vec<u8>, record: &Record<'_>) {
     push_timestamp(out, record.unix_ms);
     out.push(b' ');
-    if record.client.is_ipv6() && record.client.ip().to_canonical().is_ipv6() {
-        out.push(b'[');
-        push_address(out, record.client.ip());
-        out.push(b']');
-    } else {
-        push_address(out, record.client.ip());
-    }
-    out.push(b':');
-    push_decimal(out, u64::from(record.client.port()));
+    push_client(out, record.client);
     out.extend_from_slice(b" \"");
     if record.method.is_empty() {
         out.push(b'-');
@@ -265,7 +275,7 @@ mod tests {
     fn record() -> Record<'static> {
         Record {
             unix_ms: 1_735_689_599_007,
-            client: ([127, 0, 0, 1], 40_000).into(),
+            client: Peer::Ip(([127, 0, 0, 1], 40_000).into()),
             method: b"GET",
             target: b"/a?b",
             status: Some(200),
@@ -293,7 +303,7 @@ mod tests {
             "2024-12-31T23:59:59.007Z 127.0.0.1:40000 \"GET /a?b\" 200 0 12 3 127.0.0.1:3001 1 reused - r-1\n"
         );
         let refused = Record {
-            client: (std::net::Ipv6Addr::LOCALHOST, 1).into(),
+            client: Peer::Ip((std::net::Ipv6Addr::LOCALHOST, 1).into()),
             method: b"",
             target: b"",
             status: None,

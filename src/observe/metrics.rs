@@ -224,7 +224,7 @@ mod tests {
     ) -> Record<'static> {
         Record {
             unix_ms: 7,
-            client: "127.0.0.1:9".parse().expect("an address"),
+            client: crate::config::Peer::Unix,
             method: method.as_bytes(),
             target: b"/x",
             status,

@@ -5,13 +5,13 @@
 //!
 //! Next: the worker finds an upstream for the exchange that [`read_head`] gives.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::Context;
 use super::exchange::{Exchange, Onward, RequestState};
 use super::tunnel::Directions;
 use crate::clock::Deadline;
+use crate::config::Peer;
 use crate::config::limits::{HELD_BYTES_MAX, READ_BYTES_START};
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
@@ -82,7 +82,7 @@ pub struct Client<S> {
     /// What it waits for.
     pub state: ClientState,
     /// Who it is.
-    pub address: SocketAddr,
+    pub peer: Peer,
     /// Octets that came before their time: part of a head, or requests behind the open one.
     pub part: Vec<u8>,
     /// Whether more can come.
@@ -93,9 +93,9 @@ pub struct Client<S> {
 
 impl<S> Client<S> {
     /// A connection that was just accepted.
-    pub fn accepted(link: Link<S>, address: SocketAddr, deadline: Deadline) -> Self {
+    pub fn accepted(link: Link<S>, peer: Peer, deadline: Deadline) -> Self {
         let state = ClientState::AwaitHead(HeadProgress::default());
-        Self { link, state, address, part: Vec::new(), input: Input::Open, deadline }
+        Self { link, state, peer, part: Vec::new(), input: Input::Open, deadline }
     }
 }
 
@@ -244,11 +244,14 @@ fn take_request<S: Sock>(
             return HeadOutcome::Refused(reason, body_for(&area[head]));
         }
     };
-    let address = client.address.ip();
-    let is_trusted = ctx.trust.iter().any(|range| range.contains(address));
+    let is_trusted = ctx.trust.iter().any(|trusted| trusted.covers(client.peer));
     let trust = if is_trusted { Trust::Full } else { Trust::None };
-    let facts =
-        ClientFacts { address: Some(address), proto: "http", trust, fresh_id: ctx.ids.next_id() };
+    let facts = ClientFacts {
+        address: client.peer.ip(),
+        proto: "http",
+        trust,
+        fresh_id: ctx.ids.next_id(),
+    };
     exchange.open(&parsed, facts, ctx.now.instant);
     let framing = parsed.framing;
     let mut body = BodyState::new(framing, Emit::Chunks);

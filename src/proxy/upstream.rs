@@ -3,12 +3,12 @@
 //! Knows nothing of why it was opened. Invariant: octets of HTTP are sent or taken only while a client
 //! is attached, or a probe is under way.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::backend::BackendId;
 use crate::backend::health::Outage;
 use crate::clock::Deadline;
+use crate::config::Address;
 use crate::h1::scan::HeadScan;
 use crate::key::Key;
 use crate::net::link::Link;
@@ -75,7 +75,7 @@ pub struct Upstream<S> {
     /// Whose it is.
     pub backend: BackendId,
     /// Where it goes.
-    pub address: SocketAddr,
+    pub address: Address,
     /// How many exchanges it has carried.
     pub served: u32,
     /// A response head that has not arrived whole.
@@ -89,7 +89,7 @@ impl<S> Upstream<S> {
     pub fn connecting(
         link: Link<S>,
         backend: BackendId,
-        address: SocketAddr,
+        address: Address,
         attempt: Attempt,
         deadline: Deadline,
     ) -> Self {

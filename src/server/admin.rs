@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
 
 use super::slots::Slots;
@@ -24,7 +23,8 @@ use crate::h1::text::push_http_date;
 use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
 use crate::net::link::{Link, Received};
-use crate::net::listener::{Accepted, accept};
+use crate::net::listener::{Accepted, Listener, accept};
+use crate::net::stream::Stream;
 use crate::net::tcp::{INTEREST, poll_token};
 use crate::net::{Scratch, TlsScratch};
 
@@ -65,7 +65,7 @@ pub struct Answer {
 /// One connection.
 #[derive(Debug)]
 struct Visit {
-    link: Link<TcpStream>,
+    link: Link<Stream>,
     part: Vec<u8>,
     scan: HeadScan,
     stage: Stage,
@@ -89,7 +89,7 @@ enum Stage {
 /// All visits.
 #[derive(Debug)]
 pub struct Desk {
-    listener: TcpListener,
+    listener: Listener,
     registry: Registry,
     somebody_waits: bool,
     visits: Slots<Visit>,
@@ -107,7 +107,7 @@ impl Desk {
     ///
     /// # Errors
     /// When the kernel has no room for it in the poll.
-    pub fn new(mut listener: TcpListener, registry: Registry) -> io::Result<Self> {
+    pub fn new(mut listener: Listener, registry: Registry) -> io::Result<Self> {
         registry.register(&mut listener, poll_token(Token::from(DOOR)), Interest::READABLE)?;
         let Scratch { tls, .. } = Scratch::default();
         Ok(Self {
@@ -125,8 +125,13 @@ impl Desk {
 
     /// The listening socket.
     #[must_use]
-    pub fn listener(&self) -> &TcpListener {
+    pub fn listener(&self) -> &Listener {
         &self.listener
+    }
+
+    /// The same, for what becomes of its file.
+    pub fn listener_mut(&mut self) -> &mut Listener {
+        &mut self.listener
     }
 
     /// Somebody may be at the door.

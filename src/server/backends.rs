@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::health::{Change, Health};
 use crate::backend::pool::Pool;
-use crate::config::{BackendConfig, Host, HostField, Intake, Role};
+use crate::config::{Address, BackendConfig, Host, HostField, Intake, Role};
 use crate::h1::forward::BackendView;
 use crate::h1::reply::Reason;
 use crate::net::resolve::Name;
@@ -22,7 +22,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// One backend.
 #[derive(Debug)]
 pub struct Backend {
-    /// `host:port`, for logs.
+    /// `host:port` or `unix:/path`, for logs.
     pub label: String,
     /// How its connections are secured.
     pub security: Security,
@@ -42,7 +42,7 @@ pub struct Backend {
     pub is_retired: bool,
     /// When the next probe is due, where there are probes and none is under way.
     pub probe_due: Option<Instant>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     preferred: usize,
     own_host: String,
     prefix: String,
@@ -70,7 +70,8 @@ impl Backend {
     #[must_use]
     pub fn new(config: &BackendConfig, security: Security) -> Self {
         let addresses = match &config.host {
-            Host::Address(address) => vec![SocketAddr::new(*address, config.port)],
+            Host::Address(address) => vec![SocketAddr::new(*address, config.port).into()],
+            Host::Unix(path) => vec![Address::Unix(path.clone())],
             Host::Name(_) => Vec::new(),
         };
         let name = if addresses.is_empty() { NameCondition::Awaited } else { NameCondition::None };
@@ -140,8 +141,8 @@ impl Backend {
 
     /// Whether it is (still) at this address.
     #[must_use]
-    pub fn is_at(&self, address: SocketAddr) -> bool {
-        self.addresses.contains(&address)
+    pub fn is_at(&self, address: &Address) -> bool {
+        self.addresses.contains(address)
     }
 
     /// The place of the address that worked last.
@@ -158,9 +159,9 @@ impl Backend {
 
     /// The address at a place, counted round.
     #[must_use]
-    pub fn address(&self, place: usize) -> Option<SocketAddr> {
+    pub fn address(&self, place: usize) -> Option<&Address> {
         let index = place.checked_rem(self.addresses.len())?;
-        self.addresses.get(index).copied()
+        self.addresses.get(index)
     }
 
     /// What it changes in a request head.
@@ -174,8 +175,8 @@ impl Backend {
     }
 
     /// A connection to this address became usable: the next one goes there first.
-    pub fn prefer(&mut self, address: SocketAddr) {
-        if let Some(place) = self.addresses.iter().position(|known| *known == address) {
+    pub fn prefer(&mut self, address: &Address) {
+        if let Some(place) = self.addresses.iter().position(|known| known == address) {
             self.preferred = place;
         }
     }
@@ -251,10 +252,11 @@ impl Backend {
                 self.name = NameCondition::Resolved;
                 let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 log::info!("backend {} is at {}", self.label, words.join(", "));
-                let favourite = self.address(self.preferred);
-                self.addresses = in_turn_by_family(addresses);
+                let favourite = self.address(self.preferred).cloned();
+                let addresses = in_turn_by_family(addresses);
+                self.addresses = addresses.into_iter().map(Address::Ip).collect();
                 self.preferred = 0;
-                if let Some(favourite) = favourite {
+                if let Some(favourite) = &favourite {
                     self.prefer(favourite);
                 }
             }
@@ -287,7 +289,7 @@ pub fn names(configs: &[BackendConfig]) -> Vec<Name> {
         .iter()
         .enumerate()
         .filter_map(|(id, config)| match &config.host {
-            Host::Address(_) => None,
+            Host::Address(_) | Host::Unix(_) => None,
             Host::Name(host) => Some(Name { id, host: host.clone(), port: config.port }),
         })
         .collect()

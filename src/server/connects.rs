@@ -85,7 +85,7 @@ impl<N: Net> Worker<N> {
     /// Connects to one address.
     fn connect(&mut self, id: BackendId, attempt: Attempt) -> Result<Key, Failed> {
         let backend = &mut self.roster[id];
-        let Some(address) = backend.address(attempt.place) else {
+        let Some(address) = backend.address(attempt.place).cloned() else {
             return Err((Reason::NameUnresolved, "it has no address".into()));
         };
         let Some(key) = self.upstreams.vacant_key() else {
@@ -94,7 +94,7 @@ impl<N: Net> Worker<N> {
         let subject = Subject::Upstream(key);
         let sock = self
             .net
-            .connect(address, Token::from(subject))
+            .connect(&address, Token::from(subject))
             .map_err(|error| (connect_reason(&error), error.to_string()))?;
         let link = Link::begin(sock, &backend.security, &mut self.shared.scratch.tls)
             .map_err(|failure| (failure.reason, failure.text))?;
@@ -193,7 +193,7 @@ impl<N: Net> Worker<N> {
                 "it sent something before it was asked, or closed at once",
             );
         }
-        backend.prefer(upstream.address);
+        backend.prefer(&upstream.address);
         if attempt.purpose == Purpose::Requests {
             backend.pool.connect_ended();
         }
@@ -222,7 +222,7 @@ impl<N: Net> Worker<N> {
             return;
         };
         log::trace!("upstream {key}: {} ({text})", reason.word());
-        let (id, address) = (upstream.backend, upstream.address);
+        let id = upstream.backend;
         let Some(attempt) = upstream.attempt() else { return };
         self.unlink(attempt);
         let is_last = attempt.elder.is_none() && attempt.younger.is_none();
@@ -246,7 +246,7 @@ impl<N: Net> Worker<N> {
         }
         let text = match self.roster[id].addresses_count() {
             0 | 1 => text.to_owned(),
-            _ => format!("{text}, last at {address}"),
+            _ => format!("{text}, last at {}", upstream.address),
         };
         match attempt.purpose {
             Purpose::Requests => self.attempt_failed(id, attempt.began, reason, &text),

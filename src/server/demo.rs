@@ -9,17 +9,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{BackendConfig, Host, Limits, Scheme};
+use crate::config::{Address, BackendConfig, Host, Limits, Scheme};
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
 use crate::h1::request::{Method, parse_request};
 use crate::h1::scan::HeadScan;
 use crate::net::link::{Link, Received};
-use crate::net::listener::{Accepted, accept, listen};
+use crate::net::listener::{Accepted, Listener, accept, listen};
+use crate::net::stream::Stream;
 use crate::net::tcp::{INTEREST, event_readiness};
 use crate::net::{HEADROOM_BYTES, Scratch};
 
@@ -51,11 +51,12 @@ pub fn start() -> io::Result<Demo> {
     let poll = Poll::new()?;
     let mut listeners = Vec::new();
     for index in 0..DEMO_BACKENDS_COUNT {
-        let mut listener = listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
+        let mut listener = listen(&SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0).into())?;
         poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
         listeners.push(listener);
     }
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    let addresses = listeners.iter().map(Listener::address).collect::<io::Result<Vec<_>>>()?;
+    let addresses = addresses.iter().filter_map(Address::ip).collect();
     thread::Builder::new().name("demo".into()).spawn(move || {
         if let Err(error) = serve(poll, &listeners) {
             log::error!("the demo backends stopped: {error}");
@@ -66,13 +67,13 @@ pub fn start() -> io::Result<Demo> {
 
 /// One connection to one of the three.
 struct Visit {
-    link: Link<TcpStream>,
+    link: Link<Stream>,
     backend: usize,
     part: Vec<u8>,
     body: BodyState,
 }
 
-fn serve(mut poll: Poll, listeners: &[TcpListener]) -> io::Result<()> {
+fn serve(mut poll: Poll, listeners: &[Listener]) -> io::Result<()> {
     let mut events = Events::with_capacity(256);
     let mut visits: HashMap<usize, Visit> = HashMap::new();
     let mut next = DEMO_BACKENDS_COUNT;

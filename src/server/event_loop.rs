@@ -8,10 +8,9 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, UnixStream};
+use mio::net::UnixStream;
 use mio::{Events, Interest, Poll};
 
 use super::admin::{Answer, DOOR, Desk, Page, plain};
@@ -24,9 +23,9 @@ use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
 use crate::config::duration::show_duration;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
-use crate::config::{BackendConfig, Limits, Timeouts};
+use crate::config::{Address, BackendConfig, Limits, Timeouts};
 use crate::key::{Subject, Token};
-use crate::net::listener::{Accepted, accept};
+use crate::net::listener::{Accepted, Listener, accept};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Lookup, Questions};
 use crate::net::sys::{Signal, Signals, give_memory_back};
@@ -89,8 +88,8 @@ struct Door {
     /// For as long as the process lives.
     number: u32,
     /// What was asked for; the port may have been left to the kernel.
-    asked: SocketAddr,
-    listener: TcpListener,
+    asked: Address,
+    listener: Listener,
     somebody_waits: bool,
 }
 
@@ -152,7 +151,7 @@ impl EventLoop {
     /// # Errors
     /// When the kernel has no room for it.
     pub fn new(
-        listeners: Vec<(SocketAddr, TcpListener)>,
+        listeners: Vec<(Address, Listener)>,
         backends: Vec<(Backend, u32)>,
         questions: Questions<impl Lookup>,
         mut settings: Settings,
@@ -203,7 +202,7 @@ impl EventLoop {
     ///
     /// # Errors
     /// When the kernel has no room for it in the poll.
-    pub fn open_door(&mut self, asked: SocketAddr, mut listener: TcpListener) -> io::Result<()> {
+    pub fn open_door(&mut self, asked: Address, mut listener: Listener) -> io::Result<()> {
         let number = self.doors_count;
         let token = poll_token(Token::from(Subject::Listener(number)));
         self.poll.registry().register(&mut listener, token, Interest::READABLE)?;
@@ -213,7 +212,7 @@ impl EventLoop {
     }
 
     /// Awaits clients nowhere but at these addresses any more; who stands at another door is let in first.
-    pub fn keep_doors(&mut self, asked: &[SocketAddr], now: Now) {
+    pub fn keep_doors(&mut self, asked: &[Address], now: Now) {
         if self.doors.iter().any(|door| !asked.contains(&door.asked)) {
             self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
             self.doors.retain(|door| asked.contains(&door.asked));
@@ -223,8 +222,8 @@ impl EventLoop {
 
     /// The addresses at which clients are awaited, in the words in which they were asked for.
     #[must_use]
-    pub fn asked(&self) -> Vec<SocketAddr> {
-        self.doors.iter().map(|door| door.asked).collect()
+    pub fn asked(&self) -> Vec<Address> {
+        self.doors.iter().map(|door| door.asked.clone()).collect()
     }
 
     /// Waits until each name has been asked for once, but not longer than this.
@@ -238,23 +237,23 @@ impl EventLoop {
 
     /// The addresses at which clients are awaited.
     #[must_use]
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect()
+    pub fn addresses(&self) -> Vec<Address> {
+        self.doors.iter().filter_map(|door| door.listener.address().ok()).collect()
     }
 
     /// Opens the desk for operators.
     ///
     /// # Errors
     /// When the kernel has no room for it in the poll.
-    pub fn open_desk(&mut self, listener: TcpListener) -> io::Result<()> {
+    pub fn open_desk(&mut self, listener: Listener) -> io::Result<()> {
         self.desk = Some(Desk::new(listener, self.poll.registry().try_clone()?)?);
         Ok(())
     }
 
     /// The address at which operators are awaited.
     #[must_use]
-    pub fn desk_address(&self) -> Option<SocketAddr> {
-        self.desk.as_ref().and_then(|desk| desk.listener().local_addr().ok())
+    pub fn desk_address(&self) -> Option<Address> {
+        self.desk.as_ref().and_then(|desk| desk.listener().address().ok())
     }
 
     /// Closes the desk for operators.
@@ -322,7 +321,7 @@ impl EventLoop {
     }
 
     /// The listening sockets, each under the name by which a successor asks for it.
-    pub fn sockets(&self) -> impl Iterator<Item = (String, &TcpListener)> {
+    pub fn sockets(&self) -> impl Iterator<Item = (String, &Listener)> {
         let doors = self.doors.iter().map(|door| (door.asked.to_string(), &door.listener));
         let desk = self.desk.iter().map(|desk| (DESK_NAME.to_owned(), desk.listener()));
         doors.chain(desk)
@@ -337,8 +336,16 @@ impl EventLoop {
         self.poll.registry().register(pipe, token, Interest::READABLE)
     }
 
+    /// The files of sockets that a predecessor had are ours to remove from now on.
+    pub fn take_files(&mut self) {
+        self.doors.iter_mut().for_each(|door| door.listener.take_file());
+        self.desk.iter_mut().for_each(|desk| desk.listener_mut().take_file());
+    }
+
     /// A successor serves at the same sockets: who waits there is for it.
     pub fn let_go(&mut self, now: Now) {
+        self.doors.iter_mut().for_each(|door| door.listener.leave_file());
+        self.desk.iter_mut().for_each(|desk| desk.listener_mut().leave_file());
         self.doors.clear();
         self.desk = None;
         self.finish(now);
@@ -550,7 +557,7 @@ impl EventLoop {
                 continue;
             }
             match accept(&door.listener) {
-                Accepted::Client(sock, address) => self.worker.accept(sock, address, now),
+                Accepted::Client(sock, client) => self.worker.accept(sock, client, now),
                 Accepted::Nobody => door.somebody_waits = false,
                 Accepted::Again => {}
                 Accepted::Exhausted(error) => {

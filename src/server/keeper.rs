@@ -7,12 +7,11 @@
 //! force as a whole or not at all; a successor serves before we let go.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Instant;
 
-use mio::net::{TcpListener, UnixStream};
+use mio::net::UnixStream;
 
 use super::backends::{self, Backend};
 use super::event_loop::{EventLoop, Told};
@@ -21,8 +20,9 @@ use super::worker::Settings;
 use super::{Demos, FIRST_ANSWERS_TIMEOUT, RunError, configured, open, settings, warn_of_insecure};
 use crate::clock::{self, Now};
 use crate::config::limits::SUCCESSOR_TIMEOUT;
-use crate::config::{BackendConfig, Config, Verify};
+use crate::config::{Address, BackendConfig, Config, Verify};
 use crate::net::handover::hand_over;
+use crate::net::listener::Listener;
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
 use crate::observe::access_log::AccessLog;
@@ -50,8 +50,8 @@ struct Wanted {
     config: Config,
     configs: Vec<BackendConfig>,
     backends: Vec<(Backend, u32)>,
-    doors: Vec<(SocketAddr, TcpListener)>,
-    desk: Option<TcpListener>,
+    doors: Vec<(Address, Listener)>,
+    desk: Option<Listener>,
     access_log: Option<AccessLog>,
     until: Instant,
 }
@@ -135,10 +135,10 @@ impl<'a> Keeper<'a> {
         let open_now = event_loop.asked();
         let missing = config.listen.iter().filter(|address| !open_now.contains(address));
         let doors = missing
-            .map(|address| Ok((*address, open(*address)?)))
+            .map(|address| Ok((address.clone(), open(address)?)))
             .collect::<Result<Vec<_>, RunError>>()?;
-        let desk = match config.admin {
-            Some(address) if self.config.admin != Some(address) => Some(open(address)?),
+        let desk = match &config.admin {
+            Some(address) if self.config.admin.as_ref() != Some(address) => Some(open(address)?),
             Some(_) | None => None,
         };
         let access_log = match &config.access_log {
@@ -170,8 +170,9 @@ impl<'a> Keeper<'a> {
         let Some(wanted) = self.wanted.take() else { return };
         let Wanted { config, configs, backends, doors, desk, access_log, .. } = wanted;
         for (asked, listener) in doors {
+            let shown = asked.to_string();
             if let Err(error) = event_loop.open_door(asked, listener) {
-                let complaint = format!("the poll has no room for {asked}: {error}");
+                let complaint = format!("the poll has no room for {shown}: {error}");
                 return self.refuse(&[complaint], event_loop, now);
             }
         }
@@ -202,7 +203,7 @@ impl<'a> Keeper<'a> {
             adopted.added,
             adopted.retired
         );
-        if let Some(address) = self.config.admin {
+        if let Some(address) = &self.config.admin {
             super::warn_of_public_desk(address);
         }
         super::announce(event_loop, &configs);

@@ -25,15 +25,12 @@ impl<N: Net> Worker<N> {
         };
         match &client.state {
             ClientState::AwaitHead(_) if client.link.is_clogged() => {
-                log::debug!(
-                    "client {}: does not take its response (client_stalled)",
-                    client.address
-                );
+                log::debug!("client {}: does not take its response (client_stalled)", client.peer);
                 client.link.reset_on_close();
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) if client.part.is_empty() => {
-                log::debug!("client {}: idle for too long (client_idle)", client.address);
+                log::debug!("client {}: idle for too long (client_idle)", client.peer);
                 self.remove_client(key);
             }
             ClientState::AwaitHead(_) => {
@@ -59,12 +56,12 @@ impl<N: Net> Worker<N> {
                 self.end_tunnel(key, Some(reason));
             }
             ClientState::AwaitFlush => {
-                log::debug!("client {}: does not take its answer (client_stalled)", client.address);
+                log::debug!("client {}: does not take its answer (client_stalled)", client.peer);
                 client.link.reset_on_close();
                 self.remove_client(key);
             }
             ClientState::AwaitClose { .. } => {
-                log::debug!("client {}: does not close its connection (linger)", client.address);
+                log::debug!("client {}: does not close its connection (linger)", client.peer);
                 self.remove_client(key);
             }
         }

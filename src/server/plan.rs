@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use super::RunError;
@@ -18,7 +19,8 @@ use crate::config::limits::{
 };
 use crate::config::size::show_size;
 use crate::config::{
-    BackendConfig, Backends, Config, Host, Intake, Limits, LogDestination, Role, Scheme, Verify,
+    BackendConfig, Backends, Config, Host, Intake, Limits, LogDestination, Role, Scheme,
+    SocketPath, Verify,
 };
 use crate::net::HEADROOM_BYTES;
 use crate::net::resolve::{Lookup, SystemLookup};
@@ -43,7 +45,7 @@ pub fn plan(config: &Config, said: &Said) -> Result<String, RunError> {
         check_folder(path)?;
     }
     let mut lines = vec!["listeners".to_owned()];
-    lines.extend(config.listen.iter().map(|address| format!("  http://{address}")));
+    lines.extend(config.listen.iter().map(|address| format!("  {}", address.url())));
     lines.push("backends".to_owned());
     match &config.backends {
         Backends::Configured(backends) => {
@@ -75,6 +77,8 @@ fn whereabouts(backend: &BackendConfig, lookup: &mut impl Lookup) -> String {
         Host::Address(address) => {
             format!("at {}", std::net::SocketAddr::new(*address, backend.port))
         }
+        Host::Unix(path) if is_socket(path) => format!("at {path}"),
+        Host::Unix(path) => format!("at {path}, where there is no socket now"),
         Host::Name(name) => match lookup.lookup(name, backend.port) {
             Ok(addresses) => {
                 let words: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -83,6 +87,12 @@ fn whereabouts(backend: &BackendConfig, lookup: &mut impl Lookup) -> String {
             Err(error) => format!("nowhere until its name can be resolved ({error})"),
         },
     }
+}
+
+/// Whether there is a socket. Of one without a path it cannot be told without a connection.
+fn is_socket(path: &SocketPath) -> bool {
+    let is_socket = |file: fs::Metadata| file.file_type().is_socket();
+    path.abstract_name().is_some() || fs::metadata(path.as_str()).is_ok_and(is_socket)
 }
 
 /// What else there is to know of a backend.
@@ -292,6 +302,7 @@ mod tests {
     fn backends_are_where_their_names_lead() {
         for (backend, want) in [
             ("http://127.0.0.1:3001", "at 127.0.0.1:3001"),
+            ("unix:/nowhere/a", "at unix:/nowhere/a, where there is no socket now"),
             ("http://a", "at 10.0.0.1:80, 10.0.0.2:80"),
             ("http://b", "nowhere until its name can be resolved (nobody knows it)"),
         ] {

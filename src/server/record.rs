@@ -33,7 +33,7 @@ impl<N: Net> Worker<N> {
         let now = self.shared.now;
         let record = Record {
             unix_ms: now.unix_ms,
-            client: client.address,
+            client: client.peer,
             method: exchange.head.method(),
             target: exchange.head.target(),
             status: exchange.status,
@@ -68,7 +68,7 @@ impl<N: Net> Worker<N> {
         };
         let record = Record {
             unix_ms: self.shared.now.unix_ms,
-            client: client.address,
+            client: client.peer,
             method: b"",
             target: b"",
             status,

@@ -35,7 +35,7 @@ impl<N: Net> Worker<N> {
     pub(super) fn offer(&mut self, key: Key, reuse: Reuse, keep_alive: Option<Duration>) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let id = upstream.backend;
-        let has_moved = !self.roster[id].is_at(upstream.address);
+        let has_moved = !self.roster[id].is_at(&upstream.address);
         if has_moved && reuse == Reuse::Reused {
             return self.close_upstream(key);
         }

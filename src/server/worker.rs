@@ -17,7 +17,6 @@
 //! a stale key reaches nobody; no function here calls itself through another.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::backends::Backend;
@@ -29,7 +28,7 @@ use crate::backend::BackendId;
 use crate::backend::budget::RetryBudget;
 use crate::backend::pool::{Pool, Turn};
 use crate::clock::{Deadline, Now, Stopwatch};
-use crate::config::{Cidr, HealthConfig, Limits, Timeouts};
+use crate::config::{HealthConfig, Limits, Peer, Timeouts, Trusted};
 use crate::key::{Key, Subject, Token};
 use crate::net::latch::Readiness;
 use crate::net::link::Link;
@@ -71,7 +70,7 @@ pub(super) struct Shared {
     pub(super) now: Now,
     pub(super) timeouts: Timeouts,
     pub(super) limits: Limits,
-    pub(super) trust: Vec<Cidr>,
+    pub(super) trust: Vec<Trusted>,
     pub(super) ids: RequestIds,
     pub(super) phase: Phase,
     pub(super) stopwatch: Stopwatch,
@@ -161,7 +160,7 @@ impl<N: Net> Worker<N> {
     }
 
     /// A client has connected. The time is told anew: the last turn may be long ago.
-    pub fn accept(&mut self, mut sock: N::Sock, address: SocketAddr, now: Now) {
+    pub fn accept(&mut self, mut sock: N::Sock, peer: Peer, now: Now) {
         let Some(key) = self.clients.vacant_key() else {
             return;
         };
@@ -170,10 +169,10 @@ impl<N: Net> Worker<N> {
             log::warn!("a client is turned away: the poll has no room for it ({error})");
             return;
         }
-        log::trace!("client {key} {address}: accepted");
+        log::trace!("client {key} {peer}: accepted");
         let mut deadline = Deadline::new(now.instant + self.shared.timeouts.idle);
         self.timers.watch(&mut deadline, subject);
-        self.clients.insert(Client::accepted(Link::plain(sock), address, deadline));
+        self.clients.insert(Client::accepted(Link::plain(sock), peer, deadline));
     }
 
     /// Pass 1: something became ready.
@@ -298,7 +297,7 @@ impl<N: Net> Worker<N> {
         // What rests at an address that is no more will not be used again.
         let (roster, upstreams) = (&mut self.roster, &self.upstreams);
         let is_at = |key: Key| {
-            upstreams.get(key).is_some_and(|upstream| roster[id].is_at(upstream.address))
+            upstreams.get(key).is_some_and(|upstream| roster[id].is_at(&upstream.address))
         };
         let gone: Vec<Key> = roster[id].pool.idle_keys().filter(|key| !is_at(*key)).collect();
         for key in gone {
@@ -425,7 +424,7 @@ pub struct Settings {
     /// When a backend is given no more requests.
     pub health: HealthConfig,
     /// Whose forwarding fields are believed.
-    pub trust: Vec<Cidr>,
+    pub trust: Vec<Trusted>,
     /// A random number, or a chosen one where everything has to be repeatable.
     pub seed: u64,
     /// Where a line per exchange goes.

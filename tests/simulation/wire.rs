@@ -29,6 +29,7 @@ use std::{
 };
 
 use roundel::{
+    config::Address,
     key::Token,
     net::{Net, Sock, latch::Readiness, splice::Pipe, sys::PipeEnds},
 };
@@ -664,7 +665,11 @@ pub(crate) struct SimNet(pub(crate) Shared<Fabric>);
 impl Net for SimNet {
     type Sock = SimSock;
 
-    fn connect(&mut self, address: SocketAddr, token: Token) -> io::Result<SimSock> {
+    fn connect(&mut self, address: &Address, token: Token) -> io::Result<SimSock> {
+        let address = match address {
+            Address::Ip(address) => *address,
+            Address::Unix(_) => unreachable!("there are none here"),
+        };
         let mut fabric = self.0.borrow_mut();
         fabric.meters.count_call();
         let (backend, connection) = (super::world::backend_of(address), fabric.connections);

@@ -374,7 +374,7 @@ impl<'a> World<'a> {
             say(|| format!("client {} connects", client.number));
             client.arrive(&wire);
             let address = SocketAddr::from((client_address(client.number), 40_000));
-            self.worker.accept(SimSock::new(&wire), address, now);
+            self.worker.accept(SimSock::new(&wire), address.into(), now);
             self.wires.push(wire);
         }
         any

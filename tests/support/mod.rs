@@ -11,7 +11,8 @@
 //!   of an upstream connection is a `Wire` from [`Backend::accept`].
 //! - [`Backend`] (`backend.rs`): a listener on a port of the kernel's choice. [`Backend::manual`]
 //!   leaves each connection to the test, which then reads like a script of both sides;
-//!   [`Backend::serve`] and [`Backend::named`] answer from threads of their own.
+//!   [`Backend::serve`] and [`Backend::named`] answer from threads of their own. [`UnixBackend`]
+//!   (`unix.rs`) is the same on a Unix socket in a [`Folder`].
 //!
 //! ```ignore
 //! let backend = Backend::manual();
@@ -38,6 +39,7 @@
 
 mod backend;
 mod process;
+mod unix;
 mod wire;
 
 use std::time::Duration;
@@ -46,6 +48,7 @@ use std::time::Duration;
 pub(crate) use self::{
     backend::{Backend, ClosedPort, NarrowPort},
     process::{LogLine, Outcome, Program, Roundel, run, run_program, run_with_descriptors},
+    unix::{Folder, UnixBackend},
     wire::{End, Message, Wire, assert_head, chunk, dechunk, is_fresh_request_id, text},
 };
 

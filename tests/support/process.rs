@@ -48,8 +48,8 @@ enum Stdout {
 }
 
 impl Roundel {
-    /// Starts the binary and waits until it listens. Unless the arguments name a listener, it gets
-    /// one on 127.0.0.1 with a port of the kernel's choice.
+    /// Starts the binary and waits until it listens. Unless the arguments name a port to listen on, it
+    /// gets one on 127.0.0.1 of the kernel's choice.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_program(Program::Roundel, args)
@@ -63,7 +63,9 @@ impl Roundel {
 
     #[track_caller]
     fn start_with(mut command: Command, args: &[&str], reading: Stdout) -> Self {
-        let named = args.iter().filter(|arg| matches!(**arg, "-l" | "--listen")).count();
+        let is_port =
+            |pair: &&[&str]| matches!(pair[0], "-l" | "--listen") && !pair[1].starts_with("unix:");
+        let named = args.windows(2).filter(is_port).count();
         if named == 0 {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -130,7 +132,7 @@ impl Roundel {
         self.addrs[0]
     }
 
-    /// Where it listens, everywhere.
+    /// Where it listens, everywhere but on Unix sockets.
     pub(crate) fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }

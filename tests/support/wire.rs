@@ -7,6 +7,8 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
@@ -21,7 +23,7 @@ use super::PATIENCE;
 static SOCKETS_ARE_COPIED: RwLock<()> = RwLock::new(());
 
 /// Waits until no child process is in the making; none is begun until the guard is dropped.
-fn no_copies_of_sockets() -> RwLockReadGuard<'static, ()> {
+pub(super) fn no_copies_of_sockets() -> RwLockReadGuard<'static, ()> {
     SOCKETS_ARE_COPIED.read().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,6 +67,22 @@ impl Wire {
     /// Takes over a connected stream; what it receives is logged into `log` as well.
     pub(crate) fn new(stream: TcpStream, log: Arc<Mutex<Vec<u8>>>) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
+        Self::over(stream, log)
+    }
+
+    /// Connects to a Unix socket as a client.
+    #[track_caller]
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        Self::unix(UnixStream::connect(path).expect("connect"))
+    }
+
+    /// Takes over a connected Unix socket. For std it is a stream socket by another name, of which the same
+    /// can be asked, but for what is TCP's own.
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        Self::over(OwnedFd::from(stream).into(), Arc::default())
+    }
+
+    fn over(stream: TcpStream, log: Arc<Mutex<Vec<u8>>>) -> Self {
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout");
         Self { stream, pending: Vec::new(), log, end: None, patience: PATIENCE }
     }
@@ -78,7 +96,7 @@ impl Wire {
     /// Another handle on the same connection, for a thread that sends while this one reads.
     pub(crate) fn second_handle(&self) -> Self {
         let stream = self.stream.try_clone().expect("a second handle");
-        Self::new(stream, Arc::default())
+        Self::over(stream, Arc::default())
     }
 
     /// The bare stream, for a library that wants to speak over it; still bounded in time.

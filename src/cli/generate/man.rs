@@ -18,7 +18,10 @@ const LINE_OCTETS_MAX: usize = 72;
 /// What is known of a backend in a file. Those that are not among [`SETTINGS`] have to stand here
 /// as well.
 const BACKEND_KEYS: &[(&str, &str)] = &[
-    ("url", "where it is: http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]. Needed"),
+    (
+        "url",
+        "where it is: http://HOST[:PORT][/PREFIX], https:// likewise, or unix:/PATH[:/PREFIX]. Needed",
+    ),
     ("weight", "how many turns it gets where others get one"),
     ("max_conns", "the most connections to it, whatever --max-conns-per-backend says"),
     (
@@ -195,8 +198,8 @@ impl Page {
              safe.",
         );
         self.paragraph(
-            "A BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]. The prefix \
-             is put in front of each path. Behind it may follow, with commas, what a file says of \
+            "A BACKEND is http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX], or \
+             unix:/PATH[:/PREFIX] for a Unix socket. The prefix is put in front of each path. Behind it may follow, with commas, what a file says of \
              it below: http://10.0.0.1,weight=3,backup.",
         );
         self.paragraph(

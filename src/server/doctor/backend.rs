@@ -16,7 +16,7 @@ use super::{Finding, Verdict, WAIT_MAX, show_short};
 use crate::clock;
 use crate::config::duration::show_duration;
 use crate::config::health::ProbeConfig;
-use crate::config::{BackendConfig, Config, Host, Intake, Limits, Timeouts, Verify};
+use crate::config::{Address, BackendConfig, Config, Host, Intake, Limits, Timeouts, Verify};
 use crate::h1::fields::field_storage;
 use crate::h1::forward::{BackendView, ClientFacts, OutboundHead, Trust};
 use crate::h1::reply::Reason;
@@ -84,7 +84,7 @@ pub(super) fn look_at(
     if let Some(addresses) = look.addresses() {
         let reached = look.reach(&addresses);
         if let Some((address, talk)) = look.judge_reached(reached) {
-            look.converse(address, talk);
+            look.converse(&address, talk);
         }
     }
     if config.intake == Intake::Drained {
@@ -111,7 +111,7 @@ enum Unreachable {
     Handshake(Duration, HandshakeError),
 }
 
-type Attempt = (SocketAddr, Result<Reached, Unreachable>);
+type Attempt = (Address, Result<Reached, Unreachable>);
 
 /// A backend that is being looked at.
 struct Look<'a> {
@@ -135,11 +135,12 @@ impl Look<'_> {
     }
 
     /// Where it is.
-    fn addresses(&mut self) -> Option<Vec<SocketAddr>> {
+    fn addresses(&mut self) -> Option<Vec<Address>> {
         let name = match &self.config.host {
             Host::Address(address) => {
-                return Some(vec![SocketAddr::new(*address, self.config.port)]);
+                return Some(vec![SocketAddr::new(*address, self.config.port).into()]);
             }
+            Host::Unix(path) => return Some(vec![Address::Unix(path.clone())]),
             Host::Name(name) => name,
         };
         let wait = self.patience.connect();
@@ -151,7 +152,7 @@ impl Look<'_> {
                     addresses.iter().map(|address| address.ip().to_string()).collect();
                 self.add(Verdict::Ok, "name", format!("{} after {after}", words.join(", ")));
                 addresses.truncate(ADDRESSES_COUNT_MAX);
-                Some(addresses)
+                Some(addresses.into_iter().map(Address::Ip).collect())
             }
             Some(Err(error)) => {
                 self.add(Verdict::Fail, "name", format!("does not resolve: {error}"));
@@ -168,15 +169,15 @@ impl Look<'_> {
     }
 
     /// Tries all addresses side by side.
-    fn reach(&self, addresses: &[SocketAddr]) -> Vec<Attempt> {
+    fn reach(&self, addresses: &[Address]) -> Vec<Attempt> {
         let security = &self.backend.security;
         let lost = || Unreachable::Connect(io::Error::other("the attempt broke off"));
         thread::scope(|scope| {
             let threads: Vec<_> = addresses
                 .iter()
                 .map(|address| {
-                    let reach = || reach(*address, security, self.patience);
-                    (*address, thread::Builder::new().spawn_scoped(scope, reach))
+                    let reach = || reach(address, security, self.patience);
+                    (address.clone(), thread::Builder::new().spawn_scoped(scope, reach))
                 })
                 .collect();
             let joined = threads.into_iter().map(|(address, thread)| match thread {
@@ -189,7 +190,7 @@ impl Look<'_> {
 
     /// Tells which addresses are usable, and goes on with the first of them. Where one is, another
     /// that is not costs only time.
-    fn judge_reached(&mut self, attempts: Vec<Attempt>) -> Option<(SocketAddr, Reached)> {
+    fn judge_reached(&mut self, attempts: Vec<Attempt>) -> Option<(Address, Reached)> {
         let is_one_usable = attempts.iter().any(|(_, outcome)| outcome.is_ok());
         let bad = if is_one_usable { Verdict::Warn } else { Verdict::Fail };
         let mut first = None;
@@ -218,7 +219,18 @@ impl Look<'_> {
     }
 
     fn explain_connect(&self, error: &io::Error) -> (String, &'static str) {
+        let is_unix = matches!(self.config.host, Host::Unix(_));
         match error.kind() {
+            io::ErrorKind::ConnectionRefused if is_unix => {
+                ("refuses".into(), "start it, or correct the path, or give it a longer queue")
+            }
+            io::ErrorKind::NotFound if is_unix => {
+                ("is not there".into(), "start it, or correct the path")
+            }
+            io::ErrorKind::PermissionDenied if is_unix => (
+                "may not be connected to".into(),
+                "let us write to it: see the mode of the socket and of its folder",
+            ),
             io::ErrorKind::ConnectionRefused => {
                 ("refuses".into(), "start it, or correct the address and the port")
             }
@@ -231,7 +243,7 @@ impl Look<'_> {
     }
 
     /// Everything that needs a connection.
-    fn converse(&mut self, address: SocketAddr, reached: Reached) {
+    fn converse(&mut self, address: &Address, reached: Reached) {
         let Reached { mut talk, handshake, .. } = reached;
         if let Some(facts) = talk.tls_facts(&self.backend.security) {
             let after = show_short(handshake);
@@ -381,7 +393,7 @@ fn look_up(name: String, port: u16, wait: Duration) -> Option<io::Result<Vec<Soc
 
 /// Makes a connection that can be used.
 fn reach(
-    address: SocketAddr,
+    address: &Address,
     security: &Security,
     patience: &Patience<'_>,
 ) -> Result<Reached, Unreachable> {
@@ -505,10 +517,15 @@ mod tests {
             let subject = subject_of(&config);
             let (config, backend, patience) = (&config, &backend, &patience);
             let mut look = Look { config, backend, patience, subject, found: vec![] };
-            let reached = look.reach(&addresses);
+            let reached = look.reach(&addresses.map(Address::Ip));
             let first = look.judge_reached(reached).map(|(address, _)| address);
             let found: Vec<Verdict> = look.found.iter().map(|finding| finding.verdict).collect();
-            assert_eq!((found.as_slice(), first), (&verdicts[..], used), "{:?}", look.found);
+            assert_eq!(
+                (found.as_slice(), first),
+                (&verdicts[..], used.map(Address::Ip)),
+                "{:?}",
+                look.found
+            );
         }
     }
 }

@@ -8,12 +8,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use mio::net::TcpListener;
-
 use super::{Finding, Verdict};
-use crate::config::Config;
 use crate::config::limits::BACKLOG_MAX;
-use crate::net::listener::listen;
+use crate::config::{Address, Config, SocketPath};
+use crate::net::listener::{Listener, listen};
 use crate::server::event_loop::{DESCRIPTORS_RESERVED, UPSTREAMS_RESERVED_MAX, clients_possible};
 
 /// Fewer descriptors than this are a default that nobody has raised.
@@ -23,32 +21,38 @@ const DESCRIPTORS_USUAL_MIN: u64 = 4096;
 const MACHINE: &str = "machine";
 
 /// An address that is being listened on.
-type Held = (SocketAddr, TcpListener);
+type Held = (Address, Listener);
 
 /// Whether each address could be listened on.
 pub(super) fn ports(config: &Config) -> Vec<Finding> {
-    let listen = config.listen.iter().map(|address| (*address, "listen"));
-    let admin = config.admin.iter().map(|address| (*address, "admin"));
+    let listen = config.listen.iter().map(|address| (address, "listen"));
+    let admin = config.admin.iter().map(|address| (address, "admin"));
     // All are held until the last was tried: two of them may be the same.
     let mut held = Vec::new();
     listen.chain(admin).map(|(address, check)| port(address, check, &mut held)).collect()
 }
 
-fn port(address: SocketAddr, check: &'static str, held: &mut Vec<Held>) -> Finding {
+fn port(address: &Address, check: &'static str, held: &mut Vec<Held>) -> Finding {
     let subject = address.to_string();
     let error = match listen(address) {
         Ok(listener) => {
-            held.push((address, listener));
+            held.push((address.clone(), listener));
             return Finding::new(Verdict::Ok, &subject, check, "is free");
         }
         Err(error) => error,
     };
     let fail = |text: &str| Finding::new(Verdict::Fail, &subject, check, text);
     match error.kind() {
-        io::ErrorKind::AddrInUse if held.iter().any(|(other, _)| overlap(*other, address)) => {
+        io::ErrorKind::AddrInUse if held.iter().any(|(other, _)| overlap(other, address)) => {
             fail("is asked for twice").advise("leave one of the two out")
         }
         io::ErrorKind::AddrInUse => taken(address, check),
+        io::ErrorKind::AlreadyExists => fail("is there, and no socket")
+            .advise(format!("choose another --{check}, or see what that file is for")),
+        io::ErrorKind::NotFound => fail("would be in a folder that is not there").advise("make it"),
+        io::ErrorKind::PermissionDenied if address.ip().is_none() => {
+            fail("may not be made").advise("let us write to its folder, or choose another")
+        }
         io::ErrorKind::PermissionDenied => fail("may not be listened on")
             .advise("ports below 1024 need root or CAP_NET_BIND_SERVICE"),
         io::ErrorKind::AddrNotAvailable => fail("is no address of this machine")
@@ -58,14 +62,16 @@ fn port(address: SocketAddr, check: &'static str, held: &mut Vec<Held>) -> Findi
 }
 
 /// Whether one of two addresses leaves no room for the other.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+fn overlap(one: &Address, other: &Address) -> bool {
+    let (Address::Ip(one), Address::Ip(other)) = (one, other) else { return one == other };
     let is_same_ip = one.ip() == other.ip();
     let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (is_same_ip || is_any)
 }
 
-/// A port that somebody has. Where that is a roundel, it may well be the one that is asked about.
-fn taken(address: SocketAddr, check: &'static str) -> Finding {
+/// A port or a path that somebody has. Where that is a roundel, it may well be the one that is
+/// asked about.
+fn taken(address: &Address, check: &'static str) -> Finding {
     let subject = address.to_string();
     match holder(address) {
         Some(Holder { process, name }) if Some(&name) == name_of("self").as_ref() => {
@@ -79,11 +85,12 @@ fn taken(address: SocketAddr, check: &'static str) -> Finding {
                 .advise(format!("stop it, or choose another --{check}"))
         }
         None => {
-            let port = address.port();
-            let look = if cfg!(target_os = "linux") {
-                format!("ss -ltnp 'sport = :{port}'")
-            } else {
-                format!("lsof -iTCP:{port} -sTCP:LISTEN")
+            let look = match address {
+                Address::Ip(address) if cfg!(target_os = "linux") => {
+                    format!("ss -ltnp 'sport = :{}'", address.port())
+                }
+                Address::Ip(address) => format!("lsof -iTCP:{} -sTCP:LISTEN", address.port()),
+                Address::Unix(path) => format!("lsof -a -U {}", path.as_str()),
             };
             Finding::new(Verdict::Fail, &subject, check, "is taken")
                 .advise(format!("to see by whom, as root: {look}"))
@@ -98,11 +105,18 @@ struct Holder {
 }
 
 /// Who listens where we would, as far as we may know.
-fn holder(address: SocketAddr) -> Option<Holder> {
-    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+fn holder(address: &Address) -> Option<Holder> {
+    let tables = match address {
+        Address::Ip(_) => &["/proc/net/tcp", "/proc/net/tcp6"][..],
+        Address::Unix(_) => &["/proc/net/unix"],
+    };
+    let inodes: Vec<String> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening_inodes(&table, address))
+        .flat_map(|table| match address {
+            Address::Ip(address) => listening_inodes(&table, *address),
+            Address::Unix(path) => listening_inodes_at(&table, path),
+        })
         .map(|inode| format!("socket:[{inode}]"))
         .collect();
     let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
@@ -135,6 +149,17 @@ fn listening_inodes(table: &str, address: SocketAddr) -> Vec<String> {
         let is_here = ip.to_canonical() == address.ip() || ip.is_unspecified();
         let is_in_the_way = is_here || address.ip().is_unspecified();
         (*state == LISTENS && port == address.port() && is_in_the_way).then(|| (*inode).to_owned())
+    };
+    table.lines().filter_map(inode).collect()
+}
+
+/// The Unix sockets of a table of the kernel that listen at this path.
+fn listening_inodes_at(table: &str, path: &SocketPath) -> Vec<String> {
+    const LISTENS: &str = "00010000";
+    let inode = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (flags, inode, at) = (words.get(3)?, words.get(6)?, words.get(7)?);
+        (*flags == LISTENS && *at == path.as_str()).then(|| (*inode).to_owned())
     };
     table.lines().filter_map(inode).collect()
 }
@@ -203,6 +228,7 @@ fn backlog(somaxconn: u64) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::address::parse_socket_path;
 
     #[test]
     fn whoever_listens_where_we_would_is_found() {
@@ -233,6 +259,17 @@ mod tests {
             assert_eq!(inodes(&sixes, "127.0.0.1:8000"), "82");
         }
         assert_eq!(inodes("no table\n at all : x", "127.0.0.1:8000"), "");
+    }
+
+    #[test]
+    fn whoever_listens_at_our_path_is_found() {
+        let path = parse_socket_path("/run/a.sock").expect("a path");
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+             000000005db841e5: 00000003 00000000 00000000 0001 03 91 /run/a.sock\n\
+             000000003afcb0b5: 00000002 00000000 00010000 0001 01 92 /run/a.sock\n\
+             000000003afcb0b6: 00000002 00000000 00010000 0001 01 93 /run/a.sock.old\n\
+             000000003afcb0b7: 00000002 00000000 00010000 0001 01 94\n";
+        assert_eq!(listening_inodes_at(table, &path), ["92"]);
     }
 
     #[test]

@@ -8,15 +8,13 @@
 //! Next: `backend.rs` judges what was seen.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Events, Poll};
 
 use crate::clock;
-use crate::config::Limits;
 use crate::config::limits::READ_BYTES_MIN;
+use crate::config::{Address, Limits};
 use crate::h1::body::BodyState;
 use crate::h1::chunked::Emit;
 use crate::h1::fields::field_storage;
@@ -27,6 +25,7 @@ use crate::h1::response::parse_response;
 use crate::h1::scan::HeadScan;
 use crate::key::Token;
 use crate::net::link::{Handshake, Link, Received};
+use crate::net::stream::Stream;
 use crate::net::tcp::{OsNet, event_readiness};
 use crate::net::transport::{HandshakeError, Security, TlsFacts};
 use crate::net::{HEADROOM_BYTES, Net, Scratch};
@@ -39,7 +38,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Talk {
     poll: Poll,
     events: Events,
-    link: Link<TcpStream>,
+    link: Link<Stream>,
     scratch: Scratch,
     /// What was received and not yet judged.
     part: Vec<u8>,
@@ -112,7 +111,7 @@ impl Talk {
     /// # Errors
     /// What the system says; [`io::ErrorKind::TimedOut`] where nobody answered in time.
     pub(super) fn connect(
-        address: SocketAddr,
+        address: &Address,
         security: &Security,
         wait: Duration,
     ) -> io::Result<Self> {

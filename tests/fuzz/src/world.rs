@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use roundel::clock::{self, Now};
 use roundel::config::backend_url::parse_backend;
-use roundel::config::{HealthConfig, Limits, Timeouts};
+use roundel::config::{Address, HealthConfig, Limits, Timeouts};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
 use roundel::net::splice::Pipe;
@@ -307,7 +307,7 @@ struct SimNet {
 impl Net for SimNet {
     type Sock = SimSock;
 
-    fn connect(&mut self, _: SocketAddr, token: Token) -> io::Result<SimSock> {
+    fn connect(&mut self, _: &Address, token: Token) -> io::Result<SimSock> {
         let wire = Wire::new(b"", Some(token));
         self.fresh.push(Rc::clone(&wire));
         Ok(SimSock { wire, client: Some(Rc::clone(&self.client)), resets: false })
@@ -407,7 +407,7 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };
     let mut worker = Worker::new(net, backends, settings, now);
     let sock = SimSock { wire: Rc::clone(&client), client: None, resets: false };
-    worker.accept(sock, SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711)), now);
+    worker.accept(sock, SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 4711)).into(), now);
     let outcome = Outcome {
         to_client: Vec::new(),
         client_end: End::Open,
