@@ -209,7 +209,7 @@ impl AccessLog {
     }
 
     /// A turn of the loop is over: hands the lines to the writer if there are many, or if the first has waited
-    /// for [`HAND_OVER_DELAY`].
+    /// for `HAND_OVER_DELAY`.
     pub fn end_turn(&mut self, now: Instant) {
         if self.lines.is_empty() {
             return;
