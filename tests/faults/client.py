@@ -34,6 +34,7 @@ class Client:
         self.number = number
         self.count = 0
         self.socket = None
+        self.port = None
         self.method = None
         self.id = None
         self.begun = 0.0
@@ -58,6 +59,7 @@ class Load:
         self.counts = collections.Counter()
         self.failures = []
         self.good_posts = []
+        self.trace = []
         self.milliseconds = []
 
     def run(self):
@@ -104,6 +106,8 @@ class Load:
         self.begun += 1
         self.open += 1
         head = f"{method} {path}?id={client.id} HTTP/1.1\r\nHost: faults.example\r\n".encode()
+        if not self.spec["persistent"]:
+            head += b"Connection: close\r\n"
         try:
             if client.socket is None:
                 self.connect(client)
@@ -125,12 +129,13 @@ class Load:
             connection.sendall(body)
 
     def connect(self, client):
-        address = ("127.0.0.1", self.spec["port"])
+        address = (self.spec["address"], self.spec["port"])
         client.socket = socket.create_connection(address, timeout=self.spec["timeout"])
         client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.socket.setblocking(False)
         self.by_descriptor[client.socket.fileno()] = client
         self.poll.register(client.socket, select.EPOLLIN)
+        client.port = client.socket.getsockname()[1]
 
     def disconnect(self, client):
         if client.socket is not None:
@@ -183,6 +188,8 @@ class Load:
         self.open -= 1
         self.counts[f"{client.method} {outcome}"] += 1
         self.milliseconds.append((now - client.begun) * 1000)
+        if self.spec["trace"]:
+            self.trace.append([client.begun, now, client.port, client.id])
         if outcome != "good":
             self.failures.append([client.method, client.id, outcome])
         elif client.method == "POST":
@@ -208,6 +215,7 @@ class Load:
             "counts": self.counts,
             "failures": self.failures,
             "good_posts": self.good_posts,
+            "trace": self.trace,
             "ms_p50": ordered[len(ordered) // 2],
             "ms_p99": ordered[len(ordered) * 99 // 100],
             "ms_max": ordered[-1],

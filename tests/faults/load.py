@@ -13,7 +13,9 @@ CLIENT = pathlib.Path(__file__).resolve().parent / "client.py"
 
 # What a load does unless it is told otherwise. `kinds` are pairs of method and path, `weights` how
 # often each of them is chosen, `pause` the shortest and the longest pause of a client in seconds.
-# With `together` all clients ask at the same moment and pause alike; without, each for itself.
+# With `together` all clients ask at the same moment and pause alike; without, each for itself. With
+# `trace` the result has, for each request, when it began and ended on the monotonic clock, the client's
+# port, and its id.
 DEFAULTS = {
     "seed": 1,
     "clients": 64,
@@ -24,6 +26,9 @@ DEFAULTS = {
     "pause": [0, 0],
     "together": False,
     "timeout": 10,
+    "address": "127.0.0.1",
+    "persistent": True,
+    "trace": False,
 }
 
 # How long the last open requests may take after a load was told to stop, in seconds.
@@ -35,6 +40,9 @@ class FailedRequest(collections.namedtuple("FailedRequest", "method id outcome")
 
     def __str__(self):
         return f"{self.method} {self.id} {self.outcome}"
+
+
+TracedRequest = collections.namedtuple("TracedRequest", "begun ended port id")
 
 
 class Load:
@@ -90,6 +98,7 @@ class Result:
         self.counts = collections.Counter(seen["counts"])
         self.failures = [FailedRequest(*failure) for failure in seen["failures"]]
         self.good_posts = seen["good_posts"]
+        self.trace = [TracedRequest(*traced) for traced in seen["trace"]]
         self.p50_ms, self.p99_ms, self.max_ms = seen["ms_p50"], seen["ms_p99"], seen["ms_max"]
 
     def total(self, method=""):

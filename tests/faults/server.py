@@ -33,7 +33,8 @@ class Server:
     arrived meanwhile and was not read: that is how a request and the closing of its connection meet.
     """
 
-    def __init__(self, ports=1, hold_seconds=0.0, idle_seconds=None, seed=1):
+    def __init__(self, ports=1, hold_seconds=0.0, idle_seconds=None, seed=1, address="127.0.0.1",
+                 port=0):
         self._hold_seconds = hold_seconds
         self._idle_seconds = idle_seconds
         self._random = random.Random(seed)
@@ -44,12 +45,12 @@ class Server:
         self.closed_idle = 0
         self._listeners = {}
         for _ in range(ports):
-            listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+            listener = socket.create_server((address, port), backlog=4096)
             listener.setblocking(False)
             self._listeners[listener.fileno()] = listener
             self._poll.register(listener, select.EPOLLIN)
         self.ports = [listener.getsockname()[1] for listener in self._listeners.values()]
-        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self.urls = [f"http://{address}:{port}" for port in self.ports]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
