@@ -90,12 +90,13 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;
     let access_log = config.access_log.as_ref().map(open_access_log).transpose()?;
-    let listeners = doors(config, &mut inherited)?;
+    let (listeners, given) = doors(config, &mut inherited)?;
     let settings = Settings { access_log, ..settings(config) };
     let questions = Questions { names: backends::names(&configs), lookup: SystemLookup };
     let event_loop = EventLoop::new(listeners, backends, questions, settings, descriptors);
     let mut event_loop =
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
+    event_loop.set_given(given);
     if let Some(address) = &config.admin {
         let listener = match inherited.take_named(DESK_NAME) {
             Some(listener) => listener,
@@ -116,10 +117,12 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     Keeper::new(config, demos, program, read_again).keep(&mut event_loop)
 }
 
-/// The listening sockets, each with the address that was asked for: from a predecessor or a service manager,
-/// where they have it, else our own. What a service manager has opened is served in any case, and in the
-/// place of the address that nobody asked for.
-fn doors(config: &Config, inherited: &mut Inherited) -> Result<Vec<(Address, Listener)>, RunError> {
+/// Listening sockets, each with the address that was asked for.
+type Doors = Vec<(Address, Listener)>;
+
+/// The listening sockets, from a predecessor or a service manager where they have one, else our own; and the
+/// addresses of those that a service manager has opened, which are served in any case.
+fn doors(config: &Config, inherited: &mut Inherited) -> Result<(Doors, Vec<Address>), RunError> {
     let mut doors = Vec::new();
     let mut activated = Vec::new();
     for (name, listener) in std::mem::take(&mut inherited.activated) {
@@ -129,18 +132,29 @@ fn doors(config: &Config, inherited: &mut Inherited) -> Result<Vec<(Address, Lis
             activated.push((address, listener));
         }
     }
-    let is_default = config.listen.iter().map(ToString::to_string).eq([DEFAULT_LISTEN.to_owned()]);
-    for asked in &config.listen {
+    let given: Vec<Address> = activated.iter().map(|(address, _)| address.clone()).collect();
+    for asked in wanted(config, &given) {
         if let Some(listener) = inherited.take_named(&asked.to_string()) {
             doors.push((asked.clone(), listener));
         } else if let Some(place) = activated.iter().position(|(address, _)| address == asked) {
             doors.push((asked.clone(), activated.swap_remove(place).1));
-        } else if !is_default || activated.is_empty() {
+        } else {
             doors.push((asked.clone(), open(asked)?));
         }
     }
     doors.extend(activated);
-    Ok(doors)
+    Ok((doors, given))
+}
+
+/// The addresses to listen on, when a service manager has opened these: they stand in the place of the address
+/// that nobody asked for.
+fn wanted<'a>(
+    config: &'a Config,
+    given: &[Address],
+) -> impl Iterator<Item = &'a Address> + use<'a> {
+    let is_default = config.listen.iter().map(ToString::to_string).eq([DEFAULT_LISTEN.to_owned()]);
+    let count = if is_default && !given.is_empty() { 0 } else { config.listen.len() };
+    config.listen.iter().take(count)
 }
 
 /// The backends that were asked for, or those of the demo, which are started for that.

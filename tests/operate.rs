@@ -399,10 +399,22 @@ fn a_service_manager_may_have_opened_the_socket() {
     let mut early = Wire::connect(address);
     early.send(get("/"));
     let command = activated(listener, "LISTEN_PID=$$");
-    let roundel = Roundel::start_as(command, &[&backend.url()]);
+    let mut roundel = Roundel::start_as(command, &[&backend.url()]);
     assert_eq!(roundel.addrs(), [address], "and nowhere else");
     assert_eq!(early.response().text(), "ok");
     assert_eq!(roundel.get("/").text(), "ok");
+    // It stays open whatever is read anew, and goes to a successor.
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("the configuration is in force");
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert_eq!(times(&roundel, "listening on"), 2);
+    roundel.signal("USR2");
+    let process = successor(&roundel);
+    wait_for_end(&mut roundel);
+    assert_eq!(roundel.get("/").text(), "ok");
+    let elsewhere = format!("listening on http://{address}");
+    assert_eq!((times(&roundel, "listening on"), times(&roundel, &elsewhere)), (3, 3));
+    kill("TERM", &process);
 }
 
 #[test]

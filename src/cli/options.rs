@@ -19,7 +19,7 @@ use crate::config::DEFAULT_LISTEN;
 use crate::config::address::{UNIX_PREFIX, parse_socket_path};
 use crate::config::backend_url::parse_count;
 use crate::config::cidr::parse_trusted;
-use crate::config::duration::{parse_duration, show_duration};
+use crate::config::duration::{parse_delay, parse_duration, show_duration};
 use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
 use crate::config::nearest::nearest;
 use crate::config::size::{parse_size, show_size};
@@ -370,7 +370,17 @@ pub(super) const OPTIONS: &[Opt] = &[
             Ok(())
         }),
     },
-    timeout!("drain-delay", drain_delay, "clients are still let in this long after a stop"),
+    Opt {
+        long: "drain-delay",
+        short: None,
+        value: Some("DURATION"),
+        help: "clients are still let in this long after a stop",
+        shown: |draft| Some(show_duration(draft.timeouts.drain_delay)),
+        set: Set::Once(|draft, text| {
+            draft.timeouts.drain_delay = parse_delay(text)?;
+            Ok(())
+        }),
+    },
     timeout!("drain-timeout", drain, "open requests are cut this long after a stop"),
     Opt {
         long: "access-log",

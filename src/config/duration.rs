@@ -32,6 +32,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a duration, or `0s` for none.
+///
+/// # Errors
+/// As [`parse_duration`], except that zero is allowed.
+pub fn parse_delay(text: &str) -> Result<Duration, String> {
+    match text {
+        "0ms" | "0s" | "0m" | "0h" => Ok(Duration::ZERO),
+        _ => parse_duration(text),
+    }
+}
+
 /// Writes a duration in the largest unit that divides it: the inverse of [`parse_duration`].
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
@@ -50,6 +61,14 @@ pub fn show_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_delay_may_be_none() {
+        assert_eq!(parse_delay("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_delay("3s"), Ok(Duration::from_secs(3)));
+        assert!(parse_delay("0").is_err() && parse_delay("-1s").is_err());
+        assert_eq!(show_duration(Duration::ZERO), "0s");
+    }
 
     #[test]
     fn texts_that_are_durations() {

@@ -19,13 +19,22 @@ use super::listener::Listener;
 use super::sys::{adopt_descriptor, inheritable};
 use super::unix::{self, SocketFile};
 
-/// What a roundel tells its successor: `NAME=DESCRIPTOR` for each socket, with a `+` behind it
+/// What a roundel tells its successor: a line `NAME=DESCRIPTOR` for each socket, with a `+` behind it
 /// where the file of the socket goes along, and `!=DESCRIPTOR` for the pipe through which the
 /// successor says that it is ready.
 const VARIABLE: &str = "ROUNDEL_HANDOVER";
 
 /// Behind the descriptor of a socket whose file is to be removed at the end.
 const WITH_FILE: &str = "+";
+
+/// In front of the name of a socket that a service manager had opened for the predecessor.
+const GIVEN: &str = "given ";
+
+/// The name under which a socket that a service manager has opened is handed over.
+#[must_use]
+pub fn name_of_given(address: &impl std::fmt::Display) -> String {
+    format!("{GIVEN}{address}")
+}
 
 /// The name of the pipe.
 const READY: &str = "!";
@@ -53,7 +62,7 @@ impl Inherited {
     pub fn take() -> Self {
         let mut inherited = Self::default();
         if let Ok(text) = std::env::var(VARIABLE) {
-            for (name, descriptor) in text.split(' ').filter_map(|word| word.rsplit_once('=')) {
+            for (name, descriptor) in text.lines().filter_map(|line| line.rsplit_once('=')) {
                 let (descriptor, file) = match descriptor.strip_suffix(WITH_FILE) {
                     Some(descriptor) => (descriptor, File::OfPredecessor),
                     None => (descriptor, File::OfOthers),
@@ -63,11 +72,15 @@ impl Inherited {
                 if name == READY {
                     inherited.ready = Some(UnixStream::from(owned));
                 } else if let Some(listener) = listener(owned, file) {
+                    if name.starts_with(GIVEN) {
+                        inherited.activated.push((String::new(), listener));
+                        continue;
+                    }
                     inherited.named.push((name.to_owned(), listener));
                 }
             }
         }
-        inherited.activated = activated();
+        inherited.activated.extend(activated());
         inherited
     }
 
@@ -169,7 +182,7 @@ pub fn hand_over<'a>(
     let copy = inheritable(ready.as_raw_fd())?;
     words.push(format!("{READY}={}", copy.as_raw_fd()));
     copies.push(copy);
-    command.env(VARIABLE, words.join(" "));
+    command.env(VARIABLE, words.join("\n"));
     for stale in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
         command.env_remove(stale);
     }

@@ -25,6 +25,7 @@ use crate::config::duration::show_duration;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
 use crate::config::{Address, BackendConfig, Limits, Timeouts};
 use crate::key::{Subject, Token};
+use crate::net::handover::name_of_given;
 use crate::net::listener::{Accepted, Listener, accept};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Lookup, Questions};
@@ -121,6 +122,8 @@ enum Stage {
 pub struct EventLoop {
     poll: Poll,
     doors: Vec<Door>,
+    /// Those that are not ours to close.
+    given: Vec<Address>,
     /// How many there have been.
     doors_count: u32,
     /// Whose turn it was last.
@@ -174,6 +177,7 @@ impl EventLoop {
             worker,
             poll,
             doors: Vec::new(),
+            given: Vec::new(),
             doors_count: 0,
             next_door: 0,
             descriptors,
@@ -213,11 +217,27 @@ impl EventLoop {
 
     /// Awaits clients nowhere but at these addresses any more; who stands at another door is let in first.
     pub fn keep_doors(&mut self, asked: &[Address], now: Now) {
-        if self.doors.iter().any(|door| !asked.contains(&door.asked)) {
-            self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
-            self.doors.retain(|door| asked.contains(&door.asked));
-            self.next_door = 0;
+        let Self { doors, given, .. } = self;
+        let stays = |door: &Door| asked.contains(&door.asked) || given.contains(&door.asked);
+        if doors.iter().all(stays) {
+            return;
         }
+        self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
+        let Self { doors, given, .. } = self;
+        doors.retain(|door| asked.contains(&door.asked) || given.contains(&door.asked));
+        self.next_door = 0;
+    }
+
+    /// A service manager has opened the sockets of these addresses: they stay, whatever the configuration
+    /// says.
+    pub fn set_given(&mut self, given: Vec<Address>) {
+        self.given = given;
+    }
+
+    /// The addresses whose sockets a service manager has opened.
+    #[must_use]
+    pub fn given(&self) -> &[Address] {
+        &self.given
     }
 
     /// The addresses at which clients are awaited, in the words in which they were asked for.
@@ -322,7 +342,11 @@ impl EventLoop {
 
     /// The listening sockets, each under the name by which a successor asks for it.
     pub fn sockets(&self) -> impl Iterator<Item = (String, &Listener)> {
-        let doors = self.doors.iter().map(|door| (door.asked.to_string(), &door.listener));
+        let name = |door: &Door| match self.given.contains(&door.asked) {
+            true => name_of_given(&door.asked),
+            false => door.asked.to_string(),
+        };
+        let doors = self.doors.iter().map(move |door| (name(door), &door.listener));
         let desk = self.desk.iter().map(|desk| (DESK_NAME.to_owned(), desk.listener()));
         doors.chain(desk)
     }

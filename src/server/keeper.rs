@@ -17,7 +17,9 @@ use super::backends::{self, Backend};
 use super::event_loop::{EventLoop, Told};
 use super::secured::secured;
 use super::worker::Settings;
-use super::{Demos, FIRST_ANSWERS_TIMEOUT, RunError, configured, open, settings, warn_of_insecure};
+use super::{
+    Demos, FIRST_ANSWERS_TIMEOUT, RunError, configured, open, settings, wanted, warn_of_insecure,
+};
 use crate::clock::{self, Now};
 use crate::config::limits::SUCCESSOR_TIMEOUT;
 use crate::config::{Address, BackendConfig, Config, Verify};
@@ -133,7 +135,8 @@ impl<'a> Keeper<'a> {
         let configs = configured(&config, &mut self.demos)?;
         let backends = secured(&configs, config.ca_pem.as_deref())?;
         let open_now = event_loop.asked();
-        let missing = config.listen.iter().filter(|address| !open_now.contains(address));
+        let wanted = wanted(&config, event_loop.given());
+        let missing = wanted.filter(|address| !open_now.contains(address));
         let doors = missing
             .map(|address| Ok((address.clone(), open(address)?)))
             .collect::<Result<Vec<_>, RunError>>()?;
