@@ -20,7 +20,7 @@ use std::fmt;
 use crate::config::backend_url::parse_backend;
 use crate::config::health::{HealthConfig, ProbeConfig};
 use crate::config::nearest::nearest;
-use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, Timeouts};
+use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, Setting, Timeouts};
 use caret::{Fault, Span};
 use file::Origin;
 use options::{Command, Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
@@ -67,14 +67,21 @@ impl fmt::Display for Difference {
     }
 }
 
-fn differences(draft: &Draft) -> Vec<Difference> {
+/// All options in force that have a value.
+fn settings(draft: &Draft) -> Vec<Setting> {
     let nothing_said = Draft::default();
-    let difference = |option: &Opt| {
+    let setting = |option: &Opt| {
         let (value, default) = ((option.shown)(draft)?, (option.shown)(&nothing_said));
-        let is_other = default.as_ref() != Some(&value);
-        is_other.then_some(Difference { option: option.long, value, default })
+        Some(Setting { name: option.long, value, default })
     };
-    OPTIONS.iter().filter_map(difference).collect()
+    // Where clients are awaited is a list, and told as one.
+    OPTIONS.iter().filter(|option| option.long != "listen").filter_map(setting).collect()
+}
+
+fn differences(settings: &[Setting]) -> Vec<Difference> {
+    let others = settings.iter().filter(|setting| !setting.is_default()).cloned();
+    let told = |Setting { name, value, default }| Difference { option: name, value, default };
+    others.map(told).collect()
 }
 
 /// Something that is wrong with what was said. Shown, it is what belongs on the standard error.
@@ -123,8 +130,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, V
     if errand.check && errand.command == Command::Doctor {
         findings.lines.push("--check looks at nothing: leave it out, or doctor".into());
     }
-    let differences = differences(&draft);
-    let config = finish(draft, &mut findings);
+    let settings = settings(&draft);
+    let differences = differences(&settings);
+    let config = finish(draft, settings, &mut findings);
     match config {
         Some(config) if findings.is_empty() && errand.check => {
             Ok(Request::Check { config: Box::new(config), differences })
@@ -275,7 +283,7 @@ fn value_of(long: &str, value: &str, parser: &mut lexopt::Parser) -> Result<Stri
 }
 
 /// Makes a configuration of a draft, where that makes sense as a whole.
-fn finish(draft: Draft, findings: &mut Findings) -> Option<Config> {
+fn finish(draft: Draft, settings: Vec<Setting>, findings: &mut Findings) -> Option<Config> {
     let health = health(draft.health, findings);
     let backends = backends(draft.demo, draft.backends, findings);
     let listen = if draft.listen.is_empty() {
@@ -300,6 +308,7 @@ fn finish(draft: Draft, findings: &mut Findings) -> Option<Config> {
         access_log: draft.access_log,
         admin: draft.admin,
         log_level: draft.log_level,
+        settings,
     })
 }
 

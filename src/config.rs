@@ -88,4 +88,25 @@ pub struct Config {
     pub admin: Option<Address>,
     /// How much is said on the standard error.
     pub log_level: LevelFilter,
+    /// All of that once more in words, for operators: option by option, but for addresses and backends.
+    pub settings: Vec<Setting>,
+}
+
+/// An option in force, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name, without the hyphens in front.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// The value that it has where nobody says anything, if there is one.
+    pub default: Option<String>,
+}
+
+impl Setting {
+    /// Whether it is what it would be anyway.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.default.as_ref() == Some(&self.value)
+    }
 }

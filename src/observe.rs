@@ -2,12 +2,15 @@
 //!
 //! [`access_log`] writes one line for each exchange. [`metrics`] counts the same records, [`history`]
 //! keeps the last minutes of them. [`snapshot`] is everything that there is to be said at a moment;
-//! [`exposition`] says it for Prometheus. Nothing here knows connections: the server hands records in,
+//! [`exposition`] says it for Prometheus, [`status`] as [`json`], [`page`] for people. Nothing here knows connections: the server hands records in,
 //! and fills snapshots.
 
 pub mod access_log;
 pub mod exposition;
 pub mod histogram;
 pub mod history;
+pub mod json;
 pub mod metrics;
+pub mod page;
 pub mod snapshot;
+pub mod status;

@@ -107,6 +107,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
             .open_desk(listener)
             .map_err(|e| RunError::Failed(format!("cannot watch the admin address: {e}")))?;
     }
+    event_loop.show_settings(config.settings.clone());
     event_loop.await_first_answers(FIRST_ANSWERS_TIMEOUT);
     announce(&event_loop, &configs);
     warn_of_insecure(&configs);

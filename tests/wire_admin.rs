@@ -173,6 +173,178 @@ fn metrics_have_help_and_type_once_each() {
     assert!(families.len() >= 18, "{families:?}");
 }
 
+/// A mixed load over a backend that is well, one that is not there, and one whose certificate nobody
+/// checks, with what an attacker would like to see on the page.
+fn after_a_mixed_load() -> (Roundel, SocketAddr, [String; 3]) {
+    let backend = Backend::serve(|wire, request| match request.start() {
+        "GET /404 HTTP/1.1" => wire.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        start if start.starts_with("GET /broken") => wire.send("HTTP/1.1 nonsense\r\n\r\n"),
+        _ => wire.send(ok("hello")),
+    });
+    let dead = ClosedPort::new();
+    let urls = [
+        backend.url(),
+        format!("{},drain", dead.url()),
+        format!("{},insecure,backup", dead.url().replace("http:", "https:")),
+    ];
+    let log = format!("{}/<b>&'.log", env!("CARGO_TARGET_TMPDIR"));
+    let options = ["--timeout", "5s", "--access-log", &log];
+    let arguments = [&options[..], &urls.each_ref().map(String::as_str)].concat();
+    let (roundel, desk) = with_desk(&arguments);
+    for _ in 0..3 {
+        assert_eq!(roundel.get("/").status(), 200);
+    }
+    assert_eq!(roundel.get("/404").status(), 404);
+    assert_eq!(roundel.get("/broken?&lt;script&gt;'").status(), 502);
+    let mut wrong = roundel.client();
+    wrong.send(b"GET /<script>\"\xff\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(wrong.response().status(), 400);
+    let label = |url: &String| {
+        let (_, rest) = url.split_once("//").unwrap_or_default();
+        rest.split(',').next().unwrap_or_default().to_owned()
+    };
+    let labels = urls.each_ref().map(label);
+    (roundel, desk, labels)
+}
+
+#[test]
+fn the_status_is_json() {
+    let (roundel, desk, labels) = after_a_mixed_load();
+    let answer = ask(desk, "/status");
+    assert_eq!(answer.field("Content-Type"), Some("application/json"));
+    let status = json(&answer.text());
+    let listener = roundel.addr().to_string();
+    for (name, want) in [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("readiness", "ready"),
+        ("listeners.0", &listener),
+        ("reload", "null"),
+        ("access_log_lost_lines", "0"),
+        ("backends.0.backend", &labels[0]),
+        ("backends.0.state", "up"),
+        ("backends.0.is_in", "true"),
+        ("backends.0.since", "null"),
+        ("backends.0.backup", "false"),
+        ("backends.0.insecure", "false"),
+        ("backends.0.connections.busy", "0"),
+        ("backends.0.responses.200", "3"),
+        ("backends.0.responses.404", "1"),
+        ("backends.0.errors.bad_response_head", "1"),
+        ("backends.0.waiting", "0"),
+        ("backends.1.drained", "true"),
+        ("backends.1.state", "drained"),
+        ("backends.1.is_in", "false"),
+        ("backends.2.backend", &labels[2]),
+        ("backends.2.backup", "true"),
+        ("backends.2.insecure", "true"),
+        ("queued", "0"),
+        ("requests.200", "3"),
+        ("requests.404", "1"),
+        ("requests.502", "1"),
+        ("requests.400", "1"),
+        ("body_bytes.out", &body_bytes(&status)),
+        ("history.step_seconds", "5"),
+        ("troubles.0.reason", "bad_response_head"),
+        ("troubles.0.sentence", "The server's response is malformed."),
+        ("troubles.0.status", "502"),
+        ("troubles.0.backend", &labels[0]),
+        ("troubles.0.request", "GET /broken?&lt;script&gt;'"),
+        ("troubles.1.reason", "bad_target"),
+        ("troubles.1.backend", "null"),
+        ("troubles.1.request", ""),
+    ] {
+        assert_eq!(status.get(name).map(String::as_str), Some(want), "{name} in {status:#?}");
+    }
+    assert!(status["time"] >= status["started"]);
+    let setting = |name: &str| {
+        let is_it = |entry: &(&String, &String)| entry.1 == name && entry.0.ends_with(".name");
+        let (place, _) = status.iter().find(is_it).expect(name);
+        let place = place.trim_end_matches(".name");
+        (status[&format!("{place}.value")].as_str(), status[&format!("{place}.default")].as_str())
+    };
+    assert_eq!(setting("timeout"), ("5s", "60s"));
+    assert!(setting("access-log").0.ends_with("/<b>&'.log"));
+    assert_eq!(setting("queue-timeout"), ("5s", "5s"));
+}
+
+/// What is free to be worded otherwise, but has to be more than the three hellos.
+fn body_bytes(status: &BTreeMap<String, String>) -> String {
+    let octets = status.get("body_bytes.out").cloned().unwrap_or_default();
+    assert!(octets.parse::<u64>().is_ok_and(|octets| octets > 15), "{octets:?}");
+    octets
+}
+
+/// The text in the element with this id, without markup.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
+fn text_of(page: &str, element: &str, id: &str) -> String {
+    let (_, rest) = page.split_once(&format!("id=\"{id}\"")).expect(id);
+    let (inside, _) = rest.split_once(&format!("</{element}>")).expect("its end");
+    let (_, inside) = inside.split_once('>').expect("the end of its tag");
+    let pieces: Vec<&str> =
+        inside.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    pieces.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_page_says_everything_without_scripts() {
+    let (roundel, desk, labels) = after_a_mixed_load();
+    let answer = ask(desk, "/");
+    assert_eq!(answer.field("Content-Type"), Some("text/html; charset=utf-8"));
+    let page = answer.text();
+    assert_eq!(text_of(&page, "strong", "readiness"), "Ready");
+    let backends = text_of(&page, "table", "backends");
+    for part in [
+        format!("{} ● up since the start", labels[0]),
+        "3 200 1 404 1 bad_response_head".to_owned(),
+        format!("{} ○ drained", labels[1]),
+        format!("{} backup insecure", labels[2]),
+    ] {
+        assert!(backends.contains(&part), "{part} in {backends}");
+    }
+    assert_eq!(text_of(&page, "table", "answers"), "Status Requests 200 3 400 1 404 1 502 1");
+    assert!(text_of(&page, "table", "connections").contains("requests that wait for room 0"));
+    let settings = text_of(&page, "table", "settings");
+    assert!(settings.starts_with("timeout 5s not 60s"), "{settings}");
+    let troubles = text_of(&page, "ol", "troubles");
+    let sentence = "bad_response_head The server&#39;s response is malformed.";
+    assert!(troubles.contains(sentence), "{troubles}");
+    assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>"));
+    assert!(page.contains(&format!("listening on {}", roundel.addr())));
+    assert!(page.contains("<strong>Insecure:</strong> the certificate of"), "loudly");
+    // Each drawing says in words what it shows.
+    let drawings = page.matches("<svg role=\"img\"").count();
+    assert_eq!((drawings, page.matches("five minutes: ").count()), (2, 2));
+}
+
+#[test]
+fn nothing_on_the_page_is_markup_that_should_be_text() {
+    let (_roundel, desk, _) = after_a_mixed_load();
+    let page = ask(desk, "/").text();
+    assert!(page.contains("GET /broken?&amp;lt;script&amp;gt;&#39;"), "{page}");
+    assert!(page.contains("/&lt;b&gt;&amp;&#39;.log"), "{page}");
+    let (_, content) = page.split_once("<main").expect("its content");
+    assert!(!content.contains("<script>\"") && !content.contains("<b>&"), "{content}");
+    assert_eq!(page.matches("<script").count(), 1, "ours");
+}
+
+/// The style and the script are allowed by their digests, and nothing else is allowed at all.
+#[test]
+fn the_policy_names_what_stands_in_the_page() {
+    let backend = Backend::named("ok");
+    let (_roundel, desk) = with_desk(&[&backend.url()]);
+    let answer = ask(desk, "/");
+    let policy = answer.field("Content-Security-Policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    let page = answer.text();
+    for inline in [" style=", " onload=", "javascript:", " src=", "http://", "https://"] {
+        assert!(!page.contains(inline), "{inline}");
+    }
+    for target in ["/status", "/metrics", "/ready", "/nothing"] {
+        assert_eq!(ask(desk, target).field("Content-Security-Policy"), Some(policy), "{target}");
+    }
+}
+
 #[test]
 fn whom_the_desk_does_not_serve() {
     let backend = Backend::named("ok");

@@ -403,7 +403,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "admin",
         short: None,
         value: Some("ADDR"),
-        help: "tell operators how things are, as --listen: /healthz, /ready, /metrics",
+        help: "tell operators how things are, as --listen: a page, /status, /metrics, /ready, /healthz",
         shown: |draft| Some(or(draft.admin.as_ref(), "off")),
         set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
     },

@@ -3,6 +3,7 @@
 //! These are written for each request; the general formatter costs several times as much.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Appends a number in decimal.
 pub fn push_decimal(out: &mut Vec<u8>, number: u64) {
@@ -34,6 +35,14 @@ pub fn push_padded(out: &mut Vec<u8>, number: u64, width: u32) {
 pub fn push_hexadecimal(out: &mut Vec<u8>, number: u128) {
     let digits = number.to_be_bytes().map(|octet| [octet >> 4, octet & 15]);
     out.extend(digits.as_flattened().iter().map(|digit| b"0123456789abcdef"[usize::from(*digit)]));
+}
+
+/// Appends a duration in milliseconds, with microseconds as decimals: `12.345`.
+pub fn push_millis(out: &mut Vec<u8>, duration: Duration) {
+    let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    push_decimal(out, us / 1000);
+    out.push(b'.');
+    push_padded(out, us % 1000, 3);
 }
 
 /// Appends an address; an IPv6 address without brackets, an IPv4-mapped one as IPv4.
@@ -122,6 +131,14 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).expect("ASCII")
+    }
+
+    #[test]
+    fn milliseconds() {
+        for (us, want) in [(0, "0.000"), (7, "0.007"), (1_050, "1.050"), (60_000_000, "60000.000")]
+        {
+            assert_eq!(text(|out| push_millis(out, Duration::from_micros(us))), want);
+        }
     }
 
     #[test]

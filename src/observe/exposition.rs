@@ -146,13 +146,9 @@ fn backends(page: &mut Page, snapshot: &Snapshot<'_>) {
     for backend in snapshot.backends {
         page.value(name, &[("backend", backend.label)], u8::from(backend.is_in));
     }
-    let counted = || {
-        let all = &snapshot.metrics.backends;
-        snapshot.backends.iter().filter_map(|backend| Some((backend, all.get(backend.number)?)))
-    };
     let name = "roundel_backend_requests_total";
     page.begin(name, "counter", "Final responses of the backend, by status.");
-    for (backend, metrics) in counted() {
+    for (backend, metrics) in snapshot.counted() {
         for (code, count) in metrics.codes.iter() {
             let code = code.to_string();
             page.value(name, &[("backend", backend.label), ("code", &code)], count);
@@ -160,7 +156,7 @@ fn backends(page: &mut Page, snapshot: &Snapshot<'_>) {
     }
     let name = "roundel_backend_errors_total";
     page.begin(name, "counter", "Tries with the backend that failed, by reason.");
-    for (backend, metrics) in counted() {
+    for (backend, metrics) in snapshot.counted() {
         for (reason, count) in metrics.errors.iter() {
             page.value(name, &[("backend", backend.label), ("reason", reason.word())], count);
         }

@@ -67,6 +67,16 @@ impl<K: Copy + PartialEq> Tally<K> {
     }
 }
 
+impl<K: Copy + Ord> Tally<K> {
+    /// All counts, in the order of what they are for.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(K, u64)> {
+        let mut counts = self.0.clone();
+        counts.sort_unstable_by_key(|(key, _)| *key);
+        counts
+    }
+}
+
 /// What is counted of one backend.
 #[derive(Clone, Default, Debug)]
 pub struct BackendMetrics {
@@ -201,6 +211,19 @@ impl Metrics {
         })
     }
 
+    /// Exchanges by status alone, in its order; those without an answer last.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<(Option<u16>, u64)> {
+        let mut statuses: Vec<(Option<u16>, u64)> = Vec::new();
+        for (status, _, count) in self.requests() {
+            match statuses.last_mut() {
+                Some((last, total)) if *last == status => *total += count,
+                Some(_) | None => statuses.push((status, count)),
+            }
+        }
+        statuses
+    }
+
     /// The last troubles, oldest first.
     pub fn troubles(&self) -> impl Iterator<Item = &Trouble> {
         self.troubles.iter()
@@ -261,10 +284,12 @@ mod tests {
                 (None, "GET", 1)
             ]
         );
+        metrics.note(&record("POST", Some(200), None), own, now);
+        assert_eq!(metrics.statuses().first(), Some(&(Some(200), 3)));
         let codes: Vec<_> = metrics.backends[0].codes.iter().collect();
-        assert_eq!(codes, [(200, 2), (599, 1)], "what we say ourselves is not the backend's");
-        assert_eq!((metrics.duration.count(), metrics.overhead.count()), (5, 3));
-        assert_eq!((metrics.bytes_in, metrics.bytes_out, metrics.reused), (6, 12, 6));
+        assert_eq!(codes, [(200, 3), (599, 1)], "what we say ourselves is not the backend's");
+        assert_eq!((metrics.duration.count(), metrics.overhead.count()), (6, 4));
+        assert_eq!((metrics.bytes_in, metrics.bytes_out, metrics.reused), (7, 14, 7));
         let reasons: Vec<_> = metrics.troubles().map(|trouble| trouble.reason).collect();
         assert_eq!(reasons, [Reason::ConnectRefused, Reason::ClientReset, Reason::BadField]);
         assert_eq!(metrics.troubles().next().expect("one").request, b"POST /x");

@@ -4,7 +4,8 @@
 //!
 //! Next: [`super::exposition`] and the status page.
 
-use super::metrics::Metrics;
+use super::metrics::{BackendMetrics, Metrics};
+use crate::config::{Intake, Role, Setting, Verify};
 
 /// A moment of a process.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +26,27 @@ pub struct Snapshot<'a> {
     pub queued: usize,
     /// Lines of the access log that were lost.
     pub lost_lines: u64,
-    /// The configuration in force: names and values.
-    pub settings: &'a [(String, String)],
+    /// Where clients are awaited.
+    pub listeners: &'a [String],
+    /// The options in force.
+    pub settings: &'a [Setting],
     /// Whether the last attempt to read the configuration anew succeeded, and when it was; `None`
     /// before the first.
     pub reload: Option<(bool, u64)>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Each backend with what was counted of it.
+    pub fn counted(&self) -> impl Iterator<Item = (&'a BackendState<'a>, &'a BackendMetrics)> {
+        let all = &self.metrics.backends;
+        self.backends.iter().filter_map(|backend| Some((backend, all.get(backend.number)?)))
+    }
+
+    /// The backend with this number, if it is still one.
+    #[must_use]
+    pub fn backend(&self, number: usize) -> Option<&'a BackendState<'a>> {
+        self.backends.iter().find(|backend| backend.number == number)
+    }
 }
 
 /// Whether requests should be sent here.
@@ -89,4 +106,10 @@ pub struct BackendState<'a> {
     pub connecting: usize,
     /// Requests that wait for a connection to it.
     pub waiting: usize,
+    /// When it is given requests.
+    pub role: Role,
+    /// Whether it is given any.
+    pub intake: Intake,
+    /// How much of its certificate is checked.
+    pub verify: Verify,
 }

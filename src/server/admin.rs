@@ -27,6 +27,7 @@ use crate::net::listener::{Accepted, Listener, accept};
 use crate::net::stream::Stream;
 use crate::net::tcp::{INTEREST, poll_token};
 use crate::net::{Scratch, TlsScratch};
+use crate::observe::page::POLICY;
 
 /// What the listening socket is called in the poll.
 pub const DOOR: Subject = Subject::Process(2);
@@ -49,6 +50,10 @@ pub enum Page {
     Ready,
     /// Numbers for Prometheus.
     Metrics,
+    /// Everything, for programs.
+    Status,
+    /// Everything, for people.
+    Front,
 }
 
 /// What is said.
@@ -59,7 +64,7 @@ pub struct Answer {
     /// The type of the body.
     pub content_type: &'static str,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 /// One connection.
@@ -322,8 +327,10 @@ impl Visit {
             b"/healthz" => Page::Health,
             b"/ready" => Page::Ready,
             b"/metrics" => Page::Metrics,
+            b"/status" => Page::Status,
+            b"/" => Page::Front,
             _ => {
-                let text = "there are /healthz, /ready and /metrics\n";
+                let text = "there are /, /status, /metrics, /ready and /healthz\n";
                 return Heard::Nonsense(Reply::Other(plain("404 Not Found", text), body));
             }
         };
@@ -336,7 +343,7 @@ impl Visit {
 /// A line of text as an answer.
 #[must_use]
 pub fn plain(status: &'static str, text: &str) -> Answer {
-    Answer { status, content_type: "text/plain; charset=utf-8", body: text.to_owned() }
+    Answer { status, content_type: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
 }
 
 impl Reply {
@@ -358,18 +365,18 @@ impl Answer {
         let mut out = format!("HTTP/1.1 {}\r\nDate: ", self.status).into_bytes();
         push_http_date(&mut out, unix_ms);
         // The page is ours to the last octet; should something of a request ever get into it as more
-        // than text, nothing may run or be fetched.
+        // than text, nothing of that may run or be fetched.
         let rest = format!(
             "\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'self'; \
-             script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\r\n\
-             Connection: close\r\n\r\n",
+             X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+             Content-Security-Policy: {}\r\nConnection: close\r\n\r\n",
             self.content_type,
-            self.body.len()
+            self.body.len(),
+            *POLICY
         );
         out.extend_from_slice(rest.as_bytes());
         match body {
-            ReplyBody::Sent => out.extend_from_slice(self.body.as_bytes()),
+            ReplyBody::Sent => out.extend_from_slice(&self.body),
             ReplyBody::Omitted => {}
         }
         out

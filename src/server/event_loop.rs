@@ -23,7 +23,7 @@ use super::worker::{Settings, Worker};
 use crate::clock::{self, Now};
 use crate::config::duration::show_duration;
 use crate::config::limits::{ACCEPT_COUNT_MAX, BACKLOG_MAX};
-use crate::config::{Address, BackendConfig, Limits, Timeouts};
+use crate::config::{Address, BackendConfig, Limits, Setting, Timeouts};
 use crate::key::{Subject, Token};
 use crate::net::handover::name_of_given;
 use crate::net::listener::{Accepted, Listener, accept};
@@ -32,8 +32,8 @@ use crate::net::resolve::{Lookup, Questions};
 use crate::net::sys::{Signal, Signals, give_memory_back};
 use crate::net::tcp::{OsNet, event_readiness, event_token, poll_token};
 use crate::observe::access_log::AccessLog;
-use crate::observe::exposition::{CONTENT_TYPE, exposition};
 use crate::observe::snapshot::{Readiness, Snapshot};
+use crate::observe::{exposition, page, status};
 
 /// How many events one turn takes.
 const EVENTS_COUNT_MAX: usize = 1024;
@@ -134,6 +134,8 @@ pub struct EventLoop {
     told: VecDeque<Told>,
     worker: Worker<OsNet>,
     desk: Option<Desk>,
+    /// The options in force, for operators.
+    shown_settings: Vec<Setting>,
     started_unix_ms: u64,
     timeouts: Timeouts,
     clients_count_max: usize,
@@ -185,6 +187,7 @@ impl EventLoop {
             names,
             told: VecDeque::new(),
             desk: None,
+            shown_settings: Vec::new(),
             started_unix_ms: now.unix_ms,
             timeouts,
             clients_count_max,
@@ -268,6 +271,11 @@ impl EventLoop {
     pub fn open_desk(&mut self, listener: Listener) -> io::Result<()> {
         self.desk = Some(Desk::new(listener, self.poll.registry().try_clone()?)?);
         Ok(())
+    }
+
+    /// What operators are told of the options in force.
+    pub fn show_settings(&mut self, settings: Vec<Setting>) {
+        self.shown_settings = settings;
     }
 
     /// The address at which operators are awaited.
@@ -521,10 +529,25 @@ impl EventLoop {
                 Readiness::Draining => plain(UNAVAILABLE, "stopping\n"),
                 Readiness::NoBackend => plain(UNAVAILABLE, "no backend is in\n"),
             },
-            Page::Metrics => match self.snapshot(now, exposition) {
-                Some(body) => Answer { status: "200 OK", content_type: CONTENT_TYPE, body },
-                None => plain(UNAVAILABLE, "nothing is counted\n"),
-            },
+            Page::Metrics => self.shown(now, exposition::CONTENT_TYPE, |snapshot| {
+                exposition::exposition(snapshot).into_bytes()
+            }),
+            Page::Status => self.shown(now, status::CONTENT_TYPE, status::status),
+            Page::Front => {
+                self.shown(now, page::CONTENT_TYPE, |snapshot| page::page(snapshot).into_bytes())
+            }
+        }
+    }
+
+    fn shown(
+        &mut self,
+        now: Now,
+        content_type: &'static str,
+        show: impl FnOnce(&Snapshot<'_>) -> Vec<u8>,
+    ) -> Answer {
+        match self.snapshot(now, show) {
+            Some(body) => Answer { status: "200 OK", content_type, body },
+            None => plain(UNAVAILABLE, "nothing is counted\n"),
         }
     }
 
@@ -544,6 +567,7 @@ impl EventLoop {
         let readiness = self.readiness();
         self.worker.advance_history(now.instant);
         let backends: Vec<_> = self.worker.backend_states().collect();
+        let listeners: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         Some(show(&Snapshot {
             unix_ms: now.unix_ms,
             started_unix_ms: self.started_unix_ms,
@@ -553,7 +577,8 @@ impl EventLoop {
             clients: self.worker.client_counts(),
             queued: self.worker.queued_count(),
             lost_lines: self.lost_lines_total,
-            settings: &[],
+            listeners: &listeners,
+            settings: &self.shown_settings,
             reload: self.reload,
         }))
     }

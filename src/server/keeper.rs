@@ -199,6 +199,7 @@ impl<'a> Keeper<'a> {
             event_loop.set_access_log(access_log);
         }
         log::set_max_level(config.log_level);
+        event_loop.show_settings(config.settings.clone());
         self.config = config;
         log::info!(
             "the configuration is in force: {} backends kept, {} new, {} gone",

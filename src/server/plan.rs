@@ -257,6 +257,7 @@ mod tests {
             access_log: None,
             admin: None,
             log_level: log::LevelFilter::Info,
+            settings: Vec::new(),
         }
     }
 

@@ -163,6 +163,9 @@ impl<N: Net> Worker<N> {
                 idle,
                 connecting,
                 waiting: pool.waiters_count(),
+                role: backend.role,
+                intake: backend.intake,
+                verify: backend.config.tls.verify,
             }
         })
     }

@@ -38,6 +38,7 @@
 )]
 
 mod backend;
+mod json;
 mod process;
 mod unix;
 mod wire;
@@ -47,6 +48,7 @@ use std::time::Duration;
 #[allow(unused_imports, reason = "each test file uses its own part of the harness")]
 pub(crate) use self::{
     backend::{Backend, ClosedPort, NarrowPort},
+    json::json,
     process::{LogLine, Outcome, Program, Roundel, run, run_program, run_with_descriptors},
     unix::{Folder, UnixBackend},
     wire::{End, Message, Wire, assert_head, chunk, dechunk, is_fresh_request_id, text},
