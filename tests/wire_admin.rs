@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use support::*;
 
@@ -171,6 +175,27 @@ fn metrics_have_help_and_type_once_each() {
         }
     }
     assert!(families.len() >= 18, "{families:?}");
+}
+
+/// Prometheus would take nothing at all of a page on which two values have the same labels.
+#[test]
+fn no_two_values_have_the_same_labels() {
+    let backend = Backend::named("ok");
+    let urls = ["", "/a", "/b"].map(|prefix| format!("{}{prefix}", backend.url()));
+    let (roundel, desk) = with_desk(&urls.each_ref().map(String::as_str));
+    for _ in 0..3 {
+        assert_eq!(roundel.get("/").text(), "ok");
+    }
+    let text = ask(desk, "/metrics").text();
+    let names: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(line.rsplit_once(' ')?.0))
+        .collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(distinct.len(), names.len(), "{text}");
+    let label = backend.url().replace("http://", "");
+    assert!(text.contains(&format!("roundel_backend_up{{backend=\"{label}#3\"}} 1")), "{text}");
 }
 
 /// A mixed load over a backend that is well, one that is not there, and one whose certificate nobody

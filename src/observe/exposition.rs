@@ -2,11 +2,12 @@
 //!
 //! Knows nothing of who asks. Each metric has its help, its type, and a name with its unit.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::histogram::Histogram;
-use super::snapshot::{Readiness, Snapshot};
+use super::snapshot::{BackendState, Readiness, Snapshot};
 
 /// What the format is called in `Content-Type`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -141,24 +142,27 @@ fn requests(page: &mut Page, snapshot: &Snapshot<'_>) {
 }
 
 fn backends(page: &mut Page, snapshot: &Snapshot<'_>) {
+    let labels = labels(snapshot.backends);
+    let label = |number: usize| labels.get(&number).map(String::as_str).unwrap_or_default();
     let name = "roundel_backend_up";
     page.begin(name, "gauge", "Whether the backend is given requests.");
     for backend in snapshot.backends {
-        page.value(name, &[("backend", backend.label)], u8::from(backend.is_in));
+        page.value(name, &[("backend", label(backend.number))], u8::from(backend.is_in));
     }
     let name = "roundel_backend_requests_total";
     page.begin(name, "counter", "Final responses of the backend, by status.");
     for (backend, metrics) in snapshot.counted() {
         for (code, count) in metrics.codes.iter() {
             let code = code.to_string();
-            page.value(name, &[("backend", backend.label), ("code", &code)], count);
+            page.value(name, &[("backend", label(backend.number)), ("code", &code)], count);
         }
     }
     let name = "roundel_backend_errors_total";
     page.begin(name, "counter", "Tries with the backend that failed, by reason.");
     for (backend, metrics) in snapshot.counted() {
         for (reason, count) in metrics.errors.iter() {
-            page.value(name, &[("backend", backend.label), ("reason", reason.word())], count);
+            let labels = [("backend", label(backend.number)), ("reason", reason.word())];
+            page.value(name, &labels, count);
         }
     }
     let name = "roundel_backend_connections";
@@ -167,9 +171,25 @@ fn backends(page: &mut Page, snapshot: &Snapshot<'_>) {
         let states =
             [("busy", backend.busy), ("idle", backend.idle), ("connecting", backend.connecting)];
         for (state, count) in states {
-            page.value(name, &[("backend", backend.label), ("state", state)], count);
+            page.value(name, &[("backend", label(backend.number)), ("state", state)], count);
         }
     }
+}
+
+/// A label for the number of each backend. Two may be at one address, with other prefixes, say; Prometheus
+/// takes nothing at all of a page on which two values have the same labels.
+fn labels(backends: &[BackendState<'_>]) -> BTreeMap<usize, String> {
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    let label = |backend: &BackendState<'_>, times: u32| match times {
+        1 => backend.label.to_owned(),
+        times => format!("{}#{times}", backend.label),
+    };
+    let numbered = backends.iter().map(|backend| {
+        let times = seen.entry(backend.label).or_default();
+        *times += 1;
+        (backend.number, label(backend, *times))
+    });
+    numbered.collect()
 }
 
 fn connections(page: &mut Page, snapshot: &Snapshot<'_>) {
