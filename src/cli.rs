@@ -20,7 +20,10 @@ use std::fmt;
 use crate::config::backend_url::parse_backend;
 use crate::config::health::{HealthConfig, ProbeConfig};
 use crate::config::nearest::nearest;
-use crate::config::{BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, Setting, Timeouts};
+use crate::config::{
+    BackendConfig, Backends, Config, DEFAULT_LISTEN, Intake, LogConfig, LogDestination, LogFormat,
+    Setting, Timeouts,
+};
 use caret::{Fault, Span};
 use file::Origin;
 use options::{Command, Draft, Errand, HealthDraft, OPTIONS, Opt, Set, parse_listen};
@@ -291,6 +294,7 @@ fn finish(draft: Draft, settings: Vec<Setting>, findings: &mut Findings) -> Opti
     } else {
         draft.listen
     };
+    let access_log = access_log(draft.access_log, draft.access_log_format, findings);
     let timeouts = Timeouts {
         response_head: draft.response_head.unwrap_or(draft.timeouts.silence),
         handshake: draft.handshake.unwrap_or(draft.timeouts.connect),
@@ -305,7 +309,7 @@ fn finish(draft: Draft, settings: Vec<Setting>, findings: &mut Findings) -> Opti
         timeouts,
         limits: draft.limits,
         health,
-        access_log: draft.access_log,
+        access_log,
         admin: draft.admin,
         log_level: draft.log_level,
         settings,
@@ -359,6 +363,22 @@ fn no_backend(findings: &mut Findings) {
         ),
         None => {}
     }
+}
+
+/// A format is of something.
+fn access_log(
+    destination: Option<LogDestination>,
+    format: Option<LogFormat>,
+    findings: &mut Findings,
+) -> Option<LogConfig> {
+    let text = "--access-log-format needs --access-log DEST";
+    if destination.is_none() && format.is_some() {
+        findings.note(&["access_log_format"], text, |key, span| {
+            let fault = Fault::new(span, format!("\"{key}\" needs \"access_log\" beside it"));
+            fault.hint("add access_log = \"-\", or the name of a file")
+        });
+    }
+    Some(LogConfig { destination: destination?, format: format.unwrap_or_default() })
 }
 
 /// What was said of probes makes sense only together.
@@ -473,7 +493,8 @@ mod tests {
         assert_eq!(all.timeouts.drain, Duration::from_millis(250));
         assert_eq!(all.timeouts.response_head, Duration::from_secs(5), "follows --timeout");
         assert_eq!(all.timeouts.handshake, Duration::from_secs(4), "follows --connect-timeout");
-        assert_eq!(all.access_log, Some(LogDestination::Stdout));
+        let log = LogConfig { destination: LogDestination::Stdout, format: LogFormat::Text };
+        assert_eq!(all.access_log, Some(log));
         assert_eq!(all.log_level, LevelFilter::Debug);
         assert_eq!(all.trust.len(), 2);
         let Backends::Configured(backends) = all.backends else { panic!("two backends") };

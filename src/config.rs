@@ -46,6 +46,37 @@ impl fmt::Display for LogDestination {
     }
 }
 
+/// What a line of the access log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Words with spaces between them.
+    #[default]
+    Text,
+    /// An object of JSON.
+    Json,
+    /// As Apache and nginx call it.
+    Combined,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Combined => "combined",
+        })
+    }
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Where it goes.
+    pub destination: LogDestination,
+    /// What its lines look like.
+    pub format: LogFormat,
+}
+
 /// How backends take turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
@@ -83,7 +114,7 @@ pub struct Config {
     /// When a backend is given no more requests.
     pub health: HealthConfig,
     /// Where one line per exchange goes; `None` writes none.
-    pub access_log: Option<LogDestination>,
+    pub access_log: Option<LogConfig>,
     /// Where operators can ask how things are; `None` nowhere.
     pub admin: Option<Address>,
     /// How much is said on the standard error.

@@ -36,9 +36,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::{
-    Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogDestination, Verify,
-};
+use crate::config::{Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogConfig, Verify};
 use crate::net::handover::Inherited;
 use crate::net::listener::{Listener, listen};
 use crate::net::notify::{Notice, notify};
@@ -174,9 +172,10 @@ fn configured(config: &Config, demos: &mut Demos) -> Result<Vec<BackendConfig>, 
     }
 }
 
-fn open_access_log(destination: &LogDestination) -> Result<AccessLog, RunError> {
-    AccessLog::open(destination)
-        .map_err(|e| RunError::Wrong(format!("cannot write the access log {destination}: {e}")))
+fn open_access_log(log: &LogConfig) -> Result<AccessLog, RunError> {
+    AccessLog::open(log).map_err(|e| {
+        RunError::Wrong(format!("cannot write the access log {}: {e}", log.destination))
+    })
 }
 
 /// What a worker is told, without the access log.

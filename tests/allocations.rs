@@ -17,14 +17,20 @@ use std::{
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use roundel::{
-    config::{HealthConfig, Limits, Timeouts, backend_url::parse_backend},
+    config::{HealthConfig, Limits, LogFormat, Peer, Timeouts, backend_url::parse_backend},
+    h1::{Version, reply::Reason},
     net::{
         listener::listen,
         resolve::{Questions, SystemLookup},
         transport::Security,
+    },
+    observe::{
+        access_log::{Record, Reuse, Times},
+        log_line::push_line,
     },
     server::{backends::Backend as Configured, event_loop::EventLoop, worker::Settings},
 };
@@ -125,6 +131,38 @@ fn a_request_on_persistent_connections_allocates_nothing() {
         let count = counter.load(Ordering::SeqCst) - before;
         assert_eq!(count, 0, "allocations of {REQUESTS} requests");
     }
+}
+
+#[test]
+fn a_line_of_the_access_log_allocates_nothing() {
+    let counter: &'static AtomicU64 = Box::leak(Box::default());
+    COUNTER.with(|it| it.set(Some(counter)));
+    let record = Record {
+        unix_ms: 1_735_689_599_007,
+        client: Peer::Ip(SocketAddr::from(([127, 0, 0, 1], 40_000))),
+        method: b"GET",
+        target: b"/a/path?and=query",
+        version: Version::Http11,
+        referer: b"http://a.example/\"\xff",
+        user_agent: b"some/1.0",
+        status: Some(200),
+        bytes_in: 0,
+        bytes_out: 5,
+        duration: Duration::from_millis(3),
+        times: Times { connect: Some(Duration::from_micros(7)), ..Times::default() },
+        backend: Some((0, "127.0.0.1:3001")),
+        attempts: 1,
+        reuse: Reuse::Reused,
+        reason: Some(Reason::ClientReset),
+        request_id: b"r-1",
+    };
+    let mut out = Vec::with_capacity(64 * 1024);
+    let before = counter.load(Ordering::SeqCst);
+    for format in [LogFormat::Text, LogFormat::Json, LogFormat::Combined] {
+        (0..30).for_each(|_| push_line(&mut out, &record, format));
+    }
+    let count = counter.load(Ordering::SeqCst) - before;
+    assert_eq!((count, out.iter().filter(|octet| **octet == b'\n').count()), (0, 90));
 }
 
 /// That the count would tell: a new connection takes memory.

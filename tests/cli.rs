@@ -38,6 +38,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--health-timeout", "2s"),
     ("--splice", "1MiB"),
     ("--access-log", "-"),
+    ("--access-log-format", "json"),
     ("--admin", "127.0.0.1:0"),
     ("--log", "info"),
     ("--demo", ""),

@@ -218,3 +218,117 @@ fn a_log_that_is_not_read_stalls_nothing() {
         assert_eq!(client.get(&target).text(), "ok");
     }
 }
+
+/// Waits for so many lines on the standard output, whatever they look like.
+fn lines(roundel: &Roundel, count: usize) -> Vec<String> {
+    let lines = roundel.stdout_lines(count);
+    assert_eq!(lines.len(), count, "{lines:#?}");
+    lines
+}
+
+#[test]
+fn json_says_all_in_an_object_each_line() {
+    let backend = Backend::named("hello");
+    let roundel = Roundel::over(&[&backend], &["--access-log", "-", "--access-log-format", "json"]);
+    let mut client = roundel.client();
+    client.send(
+        "POST /a?b='&c HTTP/1.1\r\nHost: a\r\nX-Request-Id: r-1\r\nContent-Length: 2\r\n\r\nhi",
+    );
+    assert_eq!(client.response().status(), 200);
+    client.send(b"GET /\"\xff\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+    let local = client.local_addr();
+    let at = backend.addr().to_string();
+    let lines = lines(&roundel, 2);
+    let good = json(&lines[0]);
+    for (name, want) in [
+        ("client", "127.0.0.1"),
+        ("client_port", &local.port().to_string()),
+        ("method", "POST"),
+        ("target", "/a?b='&c"),
+        ("status", "200"),
+        ("bytes_in", "2"),
+        ("bytes_out", "5"),
+        ("own_ms", "null"),
+        ("backend", &at),
+        ("attempts", "1"),
+        ("reuse", "new"),
+        ("reason", "null"),
+        ("request_id", "r-1"),
+    ] {
+        assert_eq!(good[name], want, "{name} in {}", lines[0]);
+    }
+    assert!(is_timestamp(&good["time"]));
+    let ms = |name: &str| good[name].parse::<f64>().expect("milliseconds");
+    assert!(ms("connect_ms") + ms("wait_ms") <= ms("duration_ms") + 0.01, "{}", lines[0]);
+    let bad = json(&lines[1]);
+    for (name, want) in [
+        ("method", "null"),
+        ("status", "400"),
+        ("backend", "null"),
+        ("attempts", "0"),
+        ("reuse", "null"),
+        ("reason", "bad_target"),
+    ] {
+        assert_eq!(bad[name], want, "{name} in {}", lines[1]);
+    }
+    assert_eq!(good.len(), bad.len(), "the same members always");
+}
+
+/// Where the desk is open, a line knows what roundel itself took.
+#[test]
+fn json_knows_the_own_part_where_it_is_measured() {
+    let backend = Backend::named("hello");
+    let options = ["--admin", "127.0.0.1:0", "--access-log", "-", "--access-log-format", "json"];
+    let roundel = Roundel::over(&[&backend], &options);
+    assert_eq!(roundel.get("/").text(), "hello");
+    let line = json(&lines(&roundel, 1)[0]);
+    let own = line["own_ms"].parse::<f64>().expect("milliseconds");
+    assert!(own > 0.0, "{line:#?}");
+}
+
+/// The shape that tools for the logs of Apache and nginx expect, whatever the client says.
+#[test]
+fn combined_is_what_nginx_writes() {
+    let backend = Backend::named("hello");
+    let roundel =
+        Roundel::over(&[&backend], &["--access-log", "-", "--access-log-format", "combined"]);
+    let mut client = roundel.client();
+    let long = "x".repeat(3000);
+    for request in [
+        b"GET /a?b HTTP/1.1\r\nHost: a\r\nuser-agent: curl/8 (x; \"y\")\r\nREFERER: http://a/\\\r\n\r\n"
+            .as_slice(),
+        b"HEAD / HTTP/1.1\r\nHost: a\r\nUser-Agent: \xe4\t\xff\r\nUser-Agent-2: no\r\n\r\n",
+        format!("GET / HTTP/1.0\r\nConnection: keep-alive\r\nUser-Agent: {long}\r\n\r\n").as_bytes(),
+        b"GET /\x01\" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        client.send(request);
+        match request.starts_with(b"HEAD") {
+            true => client.response_to_head(),
+            false => client.response(),
+        };
+    }
+    let lines = lines(&roundel, 4);
+    let (parts, dates): (Vec<_>, Vec<_>) = lines
+        .iter()
+        .map(|line| {
+            let rest = line.strip_prefix("127.0.0.1 - - [").expect("the client");
+            let (date, rest) = rest.split_once("] ").expect("a date");
+            (rest.to_owned(), date.to_owned())
+        })
+        .unzip();
+    for date in dates {
+        let shape: String =
+            date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let (before, after) = (shape.get(..3), shape.get(6..));
+        assert_eq!((before, after), (Some("00/"), Some("/0000:00:00:00 +0000")), "{date}");
+    }
+    let reply = client_body_length(&client);
+    assert_eq!(
+        parts[0],
+        "\"GET /a?b HTTP/1.1\" 200 5 \"http://a/\\x5C\" \"curl/8 (x; \\x22y\\x22)\""
+    );
+    assert_eq!(parts[1], "\"HEAD / HTTP/1.1\" 200 0 \"-\" \"\\xE4\\x09\\xFF\"");
+    assert_eq!(parts[2], format!("\"GET / HTTP/1.0\" 200 5 \"-\" \"{}\"", "x".repeat(1024)));
+    assert_eq!(parts[3], format!("\"-\" 400 {reply} \"-\" \"-\""));
+}

@@ -23,7 +23,9 @@ use crate::config::duration::{parse_delay, parse_duration, show_duration};
 use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
 use crate::config::nearest::nearest;
 use crate::config::size::{parse_size, show_size};
-use crate::config::{Address, BackendConfig, Balance, Limits, LogDestination, Timeouts, Trusted};
+use crate::config::{
+    Address, BackendConfig, Balance, Limits, LogDestination, LogFormat, Timeouts, Trusted,
+};
 
 /// The most octets of a file that is read as a whole: all public authorities together have a tenth.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -51,6 +53,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) health: HealthDraft,
     pub(super) access_log: Option<LogDestination>,
+    pub(super) access_log_format: Option<LogFormat>,
     pub(super) admin: Option<Address>,
     pub(super) log_level: LevelFilter,
     pub(super) balance: Balance,
@@ -71,6 +74,7 @@ impl Default for Draft {
             limits: Limits::default(),
             health: HealthDraft::default(),
             access_log: None,
+            access_log_format: None,
             admin: None,
             log_level: LevelFilter::Info,
             balance: Balance::RoundRobin,
@@ -400,6 +404,17 @@ pub(super) const OPTIONS: &[Opt] = &[
         }),
     },
     Opt {
+        long: "access-log-format",
+        short: None,
+        value: Some("FORMAT"),
+        help: "what such a line looks like: text, json, combined",
+        shown: |draft| Some(draft.access_log_format.unwrap_or_default().to_string()),
+        set: Set::Once(|draft, text| {
+            draft.access_log_format = Some(parse_log_format(text)?);
+            Ok(())
+        }),
+    },
+    Opt {
         long: "admin",
         short: None,
         value: Some("ADDR"),
@@ -537,6 +552,17 @@ fn parse_balance(text: &str) -> Result<Balance, String> {
         "round-robin" => Ok(Balance::RoundRobin),
         _ => Err("the policy is round-robin, there is no other: did you mean round-robin?".into()),
     }
+}
+
+fn parse_log_format(text: &str) -> Result<LogFormat, String> {
+    let formats = [LogFormat::Text, LogFormat::Json, LogFormat::Combined];
+    let words = formats.map(|format| format.to_string());
+    let found = formats.into_iter().zip(&words).find(|(_, word)| *word == text);
+    found.map(|(format, _)| format).ok_or_else(|| {
+        let near = nearest(text, words.iter().map(String::as_str));
+        let hint = near.map(|word| format!(": did you mean {word}?"));
+        format!("a format is one of {}{}", words.join(", "), hint.unwrap_or_default())
+    })
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {

@@ -118,6 +118,19 @@ impl OutboundHead {
         &self.octets[self.host_end..self.id_end]
     }
 
+    /// The value of the first field of this name that goes on; empty where there is none.
+    #[must_use]
+    pub fn field(&self, name: &[u8]) -> &[u8] {
+        // Written by us, so in this form.
+        let mut fields = self.octets[self.id_end..].split(|octet| *octet == b'\n');
+        let value = fields.find_map(|line| {
+            let (found, rest) = line.split_at_checked(name.len())?;
+            let rest = rest.strip_prefix(b": ")?;
+            found.eq_ignore_ascii_case(name).then_some(rest)
+        });
+        value.and_then(|value| value.strip_suffix(b"\r")).unwrap_or_default()
+    }
+
     /// Whether the backend is offered this protocol.
     #[must_use]
     pub fn offers(&self, protocol: &[u8]) -> bool {

@@ -81,28 +81,50 @@ pub fn push_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
 /// Appends a time as an IMF-fixdate (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn push_http_date(out: &mut Vec<u8>, unix_ms: u64) {
     const WEEKDAYS: [&[u8]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    const MONTHS: [&[u8]; 12] = [
-        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
-        b"Dec",
-    ];
     let seconds = unix_ms / 1000;
     let (year, month, day) = civil_from_days(seconds / 86_400);
     out.extend_from_slice(WEEKDAYS[(seconds / 86_400 % 7) as usize]);
     out.extend_from_slice(b", ");
     push_padded(out, day, 2);
     out.push(b' ');
+    push_month(out, month);
+    out.push(b' ');
+    push_padded(out, year, 4);
+    push_time_of_day(out, seconds, b' ');
+    out.extend_from_slice(b" GMT");
+}
+
+/// Appends a time as the logs of web servers have it, in UTC: `06/Nov/1994:08:49:37 +0000`.
+pub fn push_clf_date(out: &mut Vec<u8>, unix_ms: u64) {
+    let seconds = unix_ms / 1000;
+    let (year, month, day) = civil_from_days(seconds / 86_400);
+    push_padded(out, day, 2);
+    out.push(b'/');
+    push_month(out, month);
+    out.push(b'/');
+    push_padded(out, year, 4);
+    push_time_of_day(out, seconds, b':');
+    out.extend_from_slice(b" +0000");
+}
+
+fn push_month(out: &mut Vec<u8>, month: u64) {
+    const MONTHS: [&[u8]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
     out.extend_from_slice(
         MONTHS.iter().zip(1..).find(|(_, n)| *n == month).map_or(b"", |(m, _)| *m),
     );
-    out.push(b' ');
-    push_padded(out, year, 4);
+}
+
+/// Hours, minutes and seconds with colons between them, and something in front.
+fn push_time_of_day(out: &mut Vec<u8>, seconds: u64, before: u8) {
     for (number, before) in
-        [(seconds / 3600 % 24, b' '), (seconds / 60 % 60, b':'), (seconds % 60, b':')]
+        [(seconds / 3600 % 24, before), (seconds / 60 % 60, b':'), (seconds % 60, b':')]
     {
         out.push(before);
         push_padded(out, number, 2);
     }
-    out.extend_from_slice(b" GMT");
 }
 
 /// Year, month and day of the n-th day after 1970-01-01 in the Gregorian calendar.

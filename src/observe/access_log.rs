@@ -12,10 +12,10 @@ use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::address::UNIX_PREFIX;
-use crate::config::{LogDestination, Peer};
+use super::log_line::push_line;
+use crate::config::{LogConfig, LogDestination, LogFormat, Peer};
+use crate::h1::Version;
 use crate::h1::reply::Reason;
-use crate::h1::text::{push_address, push_decimal, push_timestamp};
 
 /// How many octets of lines may wait for the writer.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -47,6 +47,18 @@ pub enum Reuse {
     Reused,
 }
 
+/// Of what the time of an exchange is made, as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Times {
+    /// From the request until a connection carried it: the last one, where there were several.
+    pub connect: Option<Duration>,
+    /// From then until the head of the response was there.
+    pub wait: Option<Duration>,
+    /// What was our own doing, where that is measured: from the event that brought the request to its
+    /// first octet on the way, and from the one that brought the end of the response to its last.
+    pub own: Option<Duration>,
+}
+
 /// Everything that a line says.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -58,6 +70,12 @@ pub struct Record<'a> {
     pub method: &'a [u8],
     /// The target, likewise.
     pub target: &'a [u8],
+    /// The version that the client speaks.
+    pub version: Version,
+    /// The `Referer` of the request; empty where there is none or the format does not tell it.
+    pub referer: &'a [u8],
+    /// Its `User-Agent`, likewise.
+    pub user_agent: &'a [u8],
     /// The status of the final response, if one was sent.
     pub status: Option<u16>,
     /// Octets of the request body.
@@ -66,6 +84,8 @@ pub struct Record<'a> {
     pub bytes_out: u64,
     /// How long it took.
     pub duration: Duration,
+    /// Of what that was made.
+    pub times: Times,
     /// Who answered last: its number and its label.
     pub backend: Option<(usize, &'a str)>,
     /// How many tries were made.
@@ -78,68 +98,10 @@ pub struct Record<'a> {
     pub request_id: &'a [u8],
 }
 
-/// `IP:PORT`, or `unix:`.
-fn push_client(out: &mut Vec<u8>, client: Peer) {
-    let address = match client {
-        Peer::Ip(address) => address,
-        Peer::Unix => return out.extend_from_slice(UNIX_PREFIX.as_bytes()),
-    };
-    let is_v6 = address.ip().to_canonical().is_ipv6();
-    if is_v6 {
-        out.push(b'[');
-    }
-    push_address(out, address.ip());
-    if is_v6 {
-        out.push(b']');
-    }
-    out.push(b':');
-    push_decimal(out, u64::from(address.port()));
-}
-
-/// Appends the line of a record.
-pub fn push_line(out: &mut Vec<u8>, record: &Record<'_>) {
-    push_timestamp(out, record.unix_ms);
-    out.push(b' ');
-    push_client(out, record.client);
-    out.extend_from_slice(b" \"");
-    if record.method.is_empty() {
-        out.push(b'-');
-    } else {
-        // Neither can have a quote or a control octet: their grammars were checked.
-        out.extend_from_slice(record.method);
-        out.push(b' ');
-        out.extend_from_slice(record.target);
-    }
-    out.extend_from_slice(b"\" ");
-    match record.status {
-        Some(status) => push_decimal(out, u64::from(status)),
-        None => out.push(b'-'),
-    }
-    let ms = u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX);
-    for number in [record.bytes_in, record.bytes_out, ms] {
-        out.push(b' ');
-        push_decimal(out, number);
-    }
-    out.push(b' ');
-    out.extend_from_slice(record.backend.map_or("-", |(_, label)| label).as_bytes());
-    out.push(b' ');
-    push_decimal(out, u64::from(record.attempts));
-    out.push(b' ');
-    out.extend_from_slice(match record.reuse {
-        Reuse::None => b"-",
-        Reuse::New => b"new",
-        Reuse::Reused => b"reused",
-    });
-    out.push(b' ');
-    out.extend_from_slice(record.reason.map_or("-", Reason::word).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(if record.request_id.is_empty() { b"-" } else { record.request_id });
-    out.push(b'\n');
-}
-
 /// The loop's end of the writer.
 #[derive(Debug)]
 pub struct AccessLog {
+    format: LogFormat,
     lines: Vec<u8>,
     due: Option<Instant>,
     dropped: u64,
@@ -156,17 +118,17 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened for appending, or there is no thread to be had.
-    pub fn open(destination: &LogDestination) -> io::Result<Self> {
-        let sink: Box<dyn Write + Send> = match destination {
+    pub fn open(config: &LogConfig) -> io::Result<Self> {
+        let sink: Box<dyn Write + Send> = match &config.destination {
             LogDestination::Stdout => Box::new(io::stdout()),
             LogDestination::File(path) => {
                 Box::new(OpenOptions::new().create(true).append(true).open(path)?)
             }
         };
-        Self::start(sink)
+        Self::start(sink, config.format)
     }
 
-    fn start(mut sink: Box<dyn Write + Send>) -> io::Result<Self> {
+    fn start(mut sink: Box<dyn Write + Send>, format: LogFormat) -> io::Result<Self> {
         // Bounded by octets, in `flush`: a bound on buffers would be one on turns of the loop, and a
         // writer that sleeps for ten milliseconds would lose lines.
         let (full, to_write) = mpsc::channel::<Vec<u8>>();
@@ -188,6 +150,7 @@ impl AccessLog {
             let _ = done.send(());
         })?;
         Ok(Self {
+            format,
             lines: Vec::new(),
             due: None,
             dropped: 0,
@@ -199,13 +162,19 @@ impl AccessLog {
         })
     }
 
+    /// Whether lines tell what the client says about itself: then records have to have it.
+    #[must_use]
+    pub fn tells_fields(&self) -> bool {
+        self.format == LogFormat::Combined
+    }
+
     /// Adds a line to those of this turn.
     pub fn add(&mut self, record: &Record<'_>) {
         if self.lines.len() >= COLLECTED_BYTES_MAX {
             self.dropped += 1;
             return;
         }
-        push_line(&mut self.lines, record);
+        push_line(&mut self.lines, record, self.format);
     }
 
     /// A turn of the loop is over: hands the lines to the writer if there are many, or if the first has waited
@@ -278,10 +247,14 @@ mod tests {
             client: Peer::Ip(([127, 0, 0, 1], 40_000).into()),
             method: b"GET",
             target: b"/a?b",
+            version: Version::Http11,
+            referer: b"",
+            user_agent: b"",
             status: Some(200),
             bytes_in: 0,
             bytes_out: 12,
             duration: Duration::from_micros(3999),
+            times: Times::default(),
             backend: Some((0, "127.0.0.1:3001")),
             attempts: 1,
             reuse: Reuse::Reused,
@@ -290,34 +263,10 @@ mod tests {
         }
     }
 
-    fn line(record: &Record<'_>) -> String {
+    fn line(record: &Record<'_>) -> Vec<u8> {
         let mut out = Vec::new();
-        push_line(&mut out, record);
-        String::from_utf8(out).expect("ASCII")
-    }
-
-    #[test]
-    fn lines() {
-        assert_eq!(
-            line(&record()),
-            "2024-12-31T23:59:59.007Z 127.0.0.1:40000 \"GET /a?b\" 200 0 12 3 127.0.0.1:3001 1 reused - r-1\n"
-        );
-        let refused = Record {
-            client: Peer::Ip((std::net::Ipv6Addr::LOCALHOST, 1).into()),
-            method: b"",
-            target: b"",
-            status: None,
-            backend: None,
-            attempts: 0,
-            reuse: Reuse::None,
-            reason: Some(Reason::ClientReset),
-            request_id: b"",
-            ..record()
-        };
-        assert_eq!(
-            line(&refused),
-            "2024-12-31T23:59:59.007Z [::1]:1 \"-\" - 0 12 3 - 0 - client_reset -\n"
-        );
+        push_line(&mut out, record, LogFormat::Text);
+        out
     }
 
     /// A sink that takes nothing until it is let go.
@@ -336,7 +285,8 @@ mod tests {
     #[test]
     fn a_stalled_writer_costs_lines_not_time() {
         let (let_go, stalled) = mpsc::channel();
-        let mut log = AccessLog::start(Box::new(Stalled(stalled))).expect("a thread");
+        let mut log =
+            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
         let line_bytes = line(&record()).len();
         let fitting = (WAITING_BYTES_MAX + COLLECTED_BYTES_MAX) / line_bytes;
         for _ in 0..fitting + 1000 {
@@ -353,7 +303,8 @@ mod tests {
     #[test]
     fn a_writer_that_naps_loses_nothing() {
         let (let_go, stalled) = mpsc::channel();
-        let mut log = AccessLog::start(Box::new(Stalled(stalled))).expect("a thread");
+        let mut log =
+            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
         for _ in 0..10_000 {
             log.add(&record());
             log.flush();

@@ -6,9 +6,10 @@
 //!
 //! Next: [`super::status`] and [`super::log_line`] write with it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::h1::text::{push_decimal, push_millis, push_timestamp};
+use crate::h1::text::{push_address, push_decimal, push_millis, push_timestamp};
 
 /// A text that grows. Whoever opens a value writes one; members and items get their commas here.
 #[derive(Debug)]
@@ -93,6 +94,14 @@ impl<'a> Json<'a> {
         self.begin_value();
         self.out.push(b'"');
         push_timestamp(self.out, unix_ms);
+        self.out.push(b'"');
+    }
+
+    /// An address as text.
+    pub fn address(&mut self, address: IpAddr) {
+        self.begin_value();
+        self.out.push(b'"');
+        push_address(self.out, address);
         self.out.push(b'"');
     }
 

@@ -9,7 +9,7 @@
 //! Next: [`super::exposition`] and the status page read it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::access_log::{Record, Reuse};
 use super::histogram::Histogram;
@@ -146,8 +146,8 @@ impl Metrics {
         }
     }
 
-    /// An exchange has ended. `overhead` is what roundel itself added, where that is known.
-    pub fn note(&mut self, record: &Record<'_>, overhead: Option<Duration>, now: Instant) {
+    /// An exchange has ended.
+    pub fn note(&mut self, record: &Record<'_>, now: Instant) {
         let code = record.status.and_then(|status| status.checked_sub(STATUS_MIN));
         let code = code.map_or(STATUSES, usize::from).min(STATUSES);
         if let Some(count) = self.requests.get_mut(code * METHODS.len() + method(record.method)) {
@@ -165,7 +165,8 @@ impl Metrics {
             let has_failed = record.status.is_none_or(|status| status >= 500);
             self.history.note(record.duration, has_failed, now);
         }
-        if let Some(overhead) = overhead {
+        // What did not go well says little about what is usual.
+        if let Some(overhead) = record.times.own.filter(|_| record.reason.is_none()) {
             self.overhead.note(overhead);
         }
         let backend = record.backend.map(|(index, _)| index);
@@ -239,6 +240,9 @@ fn method(octets: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::h1::Version;
+    use crate::observe::access_log::Times;
+    use std::time::Duration;
 
     fn record(
         method: &'static str,
@@ -250,10 +254,14 @@ mod tests {
             client: crate::config::Peer::Unix,
             method: method.as_bytes(),
             target: b"/x",
+            version: Version::Http11,
+            referer: b"",
+            user_agent: b"",
             status,
             bytes_in: 1,
             bytes_out: 2,
             duration: Duration::from_millis(3),
+            times: Times { own: Some(Duration::from_micros(20)), ..Times::default() },
             backend: Some((0, "http://a")),
             attempts: 1,
             reuse: Reuse::Reused,
@@ -266,13 +274,12 @@ mod tests {
     fn a_record_is_counted_once_under_its_labels() {
         let now = crate::clock::now().instant;
         let mut metrics = Metrics::new(1, now);
-        let own = Some(Duration::from_micros(20));
-        metrics.note(&record("GET", Some(200), None), own, now);
-        metrics.note(&record("GET", Some(200), None), own, now);
-        metrics.note(&record("BREW", Some(599), None), own, now);
-        metrics.note(&record("POST", Some(502), Some(Reason::ConnectRefused)), None, now);
-        metrics.note(&record("GET", None, Some(Reason::ClientReset)), None, now);
-        metrics.note(&record("", Some(400), Some(Reason::BadField)), None, now);
+        metrics.note(&record("GET", Some(200), None), now);
+        metrics.note(&record("GET", Some(200), None), now);
+        metrics.note(&record("BREW", Some(599), None), now);
+        metrics.note(&record("POST", Some(502), Some(Reason::ConnectRefused)), now);
+        metrics.note(&record("GET", None, Some(Reason::ClientReset)), now);
+        metrics.note(&record("", Some(400), Some(Reason::BadField)), now);
         let counts: Vec<_> = metrics.requests().collect();
         assert_eq!(
             counts,
@@ -284,7 +291,7 @@ mod tests {
                 (None, "GET", 1)
             ]
         );
-        metrics.note(&record("POST", Some(200), None), own, now);
+        metrics.note(&record("POST", Some(200), None), now);
         assert_eq!(metrics.statuses().first(), Some(&(Some(200), 3)));
         let codes: Vec<_> = metrics.backends[0].codes.iter().collect();
         assert_eq!(codes, [(200, 3), (599, 1)], "what we say ourselves is not the backend's");
@@ -300,7 +307,7 @@ mod tests {
         let now = crate::clock::now().instant;
         let mut metrics = Metrics::new(1, now);
         for _ in 0..100 {
-            metrics.note(&record("GET", Some(502), Some(Reason::ConnectRefused)), None, now);
+            metrics.note(&record("GET", Some(502), Some(Reason::ConnectRefused)), now);
         }
         assert_eq!(metrics.troubles().count(), TROUBLES_COUNT_MAX);
     }

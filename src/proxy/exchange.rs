@@ -18,7 +18,7 @@ use crate::h1::reply::Reason;
 use crate::h1::request::{Method, RequestHead};
 use crate::h1::scan::HeadScan;
 use crate::net::link::Sent;
-use crate::observe::access_log::Reuse;
+use crate::observe::access_log::{Reuse, Times};
 
 /// How much memory of a head an exchange keeps when it is put aside to be used again.
 const HEAD_BYTES_KEPT: usize = 1024;
@@ -52,10 +52,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// How much is read at once: follows how much the other side takes.
     pub read_bytes: usize,
-    /// How much of the time was our own doing so far, where that is measured: from the event that brought
-    /// the request to its first octet on the way, and from the one that brought the end of the response
-    /// to its last.
-    pub own: Option<Duration>,
+    /// Of what the time was made so far.
+    pub times: Times,
     /// How many octets came at once the last time.
     pub burst: usize,
 }
@@ -330,7 +328,7 @@ impl Exchange {
             pace: Pace::default(),
             bytes_out: 0,
             read_bytes: READ_BYTES_START,
-            own: None,
+            times: Times::default(),
             burst: 0,
         }
     }
@@ -423,8 +421,21 @@ impl Exchange {
     /// So much more time was our own doing, if that is known.
     pub fn note_own(&mut self, time: Option<Duration>) {
         if let Some(time) = time {
-            self.own = Some(self.own.unwrap_or_default() + time);
+            self.times.own = Some(self.times.own.unwrap_or_default() + time);
         }
+    }
+
+    /// A connection carries the request, or so much later.
+    pub fn note_carried(&mut self, now: Instant, later: Option<Duration>) {
+        let connect = now.saturating_duration_since(self.started) + later.unwrap_or_default();
+        self.times.connect = Some(connect);
+        self.times.wait = None;
+    }
+
+    /// The head of the response is there.
+    pub(super) fn note_response(&mut self, now: Instant) {
+        let so_far = now.saturating_duration_since(self.started);
+        self.times.wait = self.times.connect.map(|connect| so_far.saturating_sub(connect));
     }
 
     /// Octets went on unseen.

@@ -180,6 +180,7 @@ fn take_heads<S: Sock>(
             written.clear();
             write_response(written, &head, exchange.facts.version, decided.after);
             exchange.status = Some(head.status);
+            exchange.note_response(ctx.now.instant);
             return take_final(client, upstream, exchange, decided, start..end, ctx);
         }
         *interim += 1;

@@ -262,7 +262,10 @@ impl<N: Net> Worker<N> {
             return false;
         }
         log::trace!("client {key}: request goes over upstream {upstream_key} ({reuse:?})");
-        exchange.note_own(self.shared.stopwatch.since(self.shared.now.instant));
+        let now = self.shared.now.instant;
+        let spent = self.shared.stopwatch.since(now);
+        exchange.note_own(spent);
+        exchange.note_carried(now, spent);
         exchange.route.reuse = reuse;
         exchange.route.place = Place::Nowhere;
         upstream.state = UpstreamState::Busy { client: key };

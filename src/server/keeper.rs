@@ -145,8 +145,8 @@ impl<'a> Keeper<'a> {
             Some(_) | None => None,
         };
         let access_log = match &config.access_log {
-            Some(destination) if self.config.access_log.as_ref() != Some(destination) => {
-                Some(super::open_access_log(destination)?)
+            Some(log) if self.config.access_log.as_ref() != Some(log) => {
+                Some(super::open_access_log(log)?)
             }
             Some(_) | None => None,
         };
@@ -218,11 +218,12 @@ impl<'a> Keeper<'a> {
 
     /// Log files may have been moved away: begins new ones.
     fn reopen(&self, event_loop: &mut EventLoop) {
-        let Some(destination) = &self.config.access_log else {
+        let Some(config) = &self.config.access_log else {
             log::info!("there is no log file to open anew");
             return;
         };
-        match AccessLog::open(destination) {
+        let destination = &config.destination;
+        match AccessLog::open(config) {
             Ok(log) => {
                 event_loop.set_access_log(Some(log));
                 log::info!("opened the access log {destination} anew");

@@ -41,7 +41,8 @@ pub fn plan(config: &Config, said: &Said) -> Result<String, RunError> {
         Backends::Demo => &[],
     };
     secured(backends, config.ca_pem.as_deref())?;
-    if let Some(LogDestination::File(path)) = &config.access_log {
+    if let Some(LogDestination::File(path)) = config.access_log.as_ref().map(|log| &log.destination)
+    {
         check_folder(path)?;
     }
     let mut lines = vec!["listeners".to_owned()];

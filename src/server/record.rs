@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use super::backends::Backend;
 use super::worker::Worker;
 use crate::backend::BackendId;
+use crate::h1::Version;
 use crate::h1::reply::Reason;
 use crate::key::Key;
 use crate::net::Net;
-use crate::observe::access_log::{Record, Reuse};
+use crate::observe::access_log::{AccessLog, Record, Reuse, Times};
 use crate::observe::metrics::Metrics;
 use crate::observe::snapshot::{BackendState, ClientCounts};
 use crate::proxy::client::ClientState;
@@ -31,15 +32,20 @@ impl<N: Net> Worker<N> {
         }
         let backend = exchange.route.backend.or(exchange.route.tried.last().copied());
         let now = self.shared.now;
+        let tells_fields = self.access_log.as_ref().is_some_and(AccessLog::tells_fields);
         let record = Record {
             unix_ms: now.unix_ms,
             client: client.peer,
             method: exchange.head.method(),
             target: exchange.head.target(),
+            version: exchange.facts.version,
+            referer: if tells_fields { exchange.head.field(b"referer") } else { b"" },
+            user_agent: if tells_fields { exchange.head.field(b"user-agent") } else { b"" },
             status: exchange.status,
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
             duration: now.instant.saturating_duration_since(exchange.started),
+            times: exchange.times,
             backend: backend.map(|id| (id.0, self.roster[id].label.as_str())),
             attempts: exchange.route.attempts,
             reuse: exchange.route.reuse,
@@ -50,8 +56,7 @@ impl<N: Net> Worker<N> {
             log.add(&record);
         }
         if let Some(metrics) = &mut self.metrics {
-            let own = exchange.own.filter(|_| reason.is_none());
-            metrics.note(&record, own, now.instant);
+            metrics.note(&record, now.instant);
         }
     }
 
@@ -71,10 +76,14 @@ impl<N: Net> Worker<N> {
             client: client.peer,
             method: b"",
             target: b"",
+            version: Version::Http11,
+            referer: b"",
+            user_agent: b"",
             status,
             bytes_in: 0,
             bytes_out,
             duration: Duration::ZERO,
+            times: Times::default(),
             backend: None,
             attempts: 0,
             reuse: Reuse::None,
@@ -85,7 +94,7 @@ impl<N: Net> Worker<N> {
             log.add(&record);
         }
         if let Some(metrics) = &mut self.metrics {
-            metrics.note(&record, None, self.shared.now.instant);
+            metrics.note(&record, self.shared.now.instant);
         }
     }
 

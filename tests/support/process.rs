@@ -170,12 +170,16 @@ impl Roundel {
         self.stderr.wait_for(text, |lines| lines.iter().find(|line| line.contains(text)).cloned())
     }
 
+    /// Waits for so many lines on stdout.
+    #[track_caller]
+    pub(crate) fn stdout_lines(&self, count: usize) -> Vec<String> {
+        self.stdout.wait_for("access log", |lines| (lines.len() >= count).then(|| lines.to_vec()))
+    }
+
     /// Waits for so many lines of the access log on stdout. There must not be more.
     #[track_caller]
     pub(crate) fn access_log(&self, count: usize) -> Vec<LogLine> {
-        let lines = self
-            .stdout
-            .wait_for("access log", |lines| (lines.len() >= count).then(|| lines.to_vec()));
+        let lines = self.stdout_lines(count);
         assert_eq!(lines.len(), count, "{lines:#?}");
         lines.iter().map(|line| LogLine::parse(line)).collect()
     }
