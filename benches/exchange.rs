@@ -141,6 +141,7 @@ impl World {
             seed: 1,
             access_log: None,
             counts: false,
+            server_timing: false,
         };
         let now = clock::now();
         let mut worker = Worker::new(MemNet::default(), backends.collect(), settings, now);

@@ -311,6 +311,7 @@ fn finish(draft: Draft, settings: Vec<Setting>, findings: &mut Findings) -> Opti
         health,
         access_log,
         admin: draft.admin,
+        server_timing: draft.server_timing,
         log_level: draft.log_level,
         settings,
     })

@@ -117,6 +117,8 @@ pub struct Config {
     pub access_log: Option<LogConfig>,
     /// Where operators can ask how things are; `None` nowhere.
     pub admin: Option<Address>,
+    /// Whether clients are told how long a request took, and where.
+    pub server_timing: bool,
     /// How much is said on the standard error.
     pub log_level: LevelFilter,
     /// All of that once more in words, for operators: option by option, but for addresses and backends.

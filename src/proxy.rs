@@ -20,10 +20,20 @@ pub mod retry;
 pub mod tunnel;
 pub mod upstream;
 
-use crate::clock::Now;
+use crate::clock::{Now, Stopwatch};
 use crate::config::{Limits, Timeouts, Trusted};
 use crate::net::Scratch;
 use request_id::RequestIds;
+
+/// What clients are told beside the response of the backend.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Telling {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// How long it took, with the help of this clock.
+    Times(Stopwatch),
+}
 
 /// What a drive borrows from the worker.
 #[derive(Debug)]
@@ -40,6 +50,8 @@ pub struct Context<'a> {
     pub trust: &'a [Trusted],
     /// Ids for requests that bring none.
     pub ids: &'a mut RequestIds,
+    /// What clients are told beside the response.
+    pub telling: Telling,
     /// Whether we are about to stop: no connection of a client goes on.
     pub stopping: bool,
 }

@@ -188,6 +188,7 @@ fn settings(config: &Config) -> Settings {
         seed: random_number(),
         access_log: None,
         counts: config.admin.is_some(),
+        server_timing: config.server_timing,
     }
 }
 

@@ -94,6 +94,7 @@ fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
             seed: 1,
             access_log: None,
             counts: false,
+            server_timing: false,
         };
         let nobody = Questions { names: Vec::new(), lookup: SystemLookup };
         let configured = configured.collect();

@@ -39,6 +39,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("--splice", "1MiB"),
     ("--access-log", "-"),
     ("--access-log-format", "json"),
+    ("--server-timing", ""),
     ("--admin", "127.0.0.1:0"),
     ("--log", "info"),
     ("--demo", ""),

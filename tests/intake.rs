@@ -66,6 +66,7 @@ impl Running {
                 seed: 1,
                 access_log: None,
                 counts: false,
+                server_timing: false,
             };
             let mut worker = Worker::new(net, backends, settings, clock::now());
             let mut events = Events::with_capacity(64);

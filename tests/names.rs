@@ -90,6 +90,7 @@ fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
             seed: 1,
             access_log: None,
             counts: false,
+            server_timing: false,
         };
         let backends = vec![(Configured::new(&configs[0], Security::Plain), 1)];
         let questions = Questions { names: backends::names(&configs), lookup: told };

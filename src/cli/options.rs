@@ -55,6 +55,7 @@ pub(super) struct Draft {
     pub(super) access_log: Option<LogDestination>,
     pub(super) access_log_format: Option<LogFormat>,
     pub(super) admin: Option<Address>,
+    pub(super) server_timing: bool,
     pub(super) log_level: LevelFilter,
     pub(super) balance: Balance,
 }
@@ -76,6 +77,7 @@ impl Default for Draft {
             access_log: None,
             access_log_format: None,
             admin: None,
+            server_timing: false,
             log_level: LevelFilter::Info,
             balance: Balance::RoundRobin,
         }
@@ -421,6 +423,17 @@ pub(super) const OPTIONS: &[Opt] = &[
         help: "tell operators how things are, as --listen: a page, /status, /metrics, /ready, /healthz",
         shown: |draft| Some(or(draft.admin.as_ref(), "off")),
         set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
+    },
+    Opt {
+        long: "server-timing",
+        short: None,
+        value: None,
+        help: "tell clients in Server-Timing how long connecting, waiting and roundel itself took",
+        shown: |draft| Some(if draft.server_timing { "on" } else { "off" }.into()),
+        set: Set::Once(|draft, _| {
+            draft.server_timing = true;
+            Ok(())
+        }),
     },
     Opt {
         long: "log",

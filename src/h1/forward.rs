@@ -10,6 +10,7 @@
 //! Next: `proxy::exchange` sends it in front of the body octets that are there already.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Version;
 use super::fields::{Field, FieldSet, Forwarding, Known, known};
@@ -17,7 +18,7 @@ use super::framing::{ContentLength, Framing, TransferCoding};
 use super::request::{RequestHead, offered_protocols};
 use super::response::ResponseHead;
 use super::target::Target;
-use super::text::{push_address, push_decimal, push_hexadecimal};
+use super::text::{push_address, push_decimal, push_hexadecimal, push_millis};
 
 /// Who sent a request, as the backend is told.
 #[derive(Clone, Copy, Debug)]
@@ -398,6 +399,34 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
+/// How long a request took so far, as a client is told.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ServerTiming {
+    /// Until a connection carried it.
+    pub connect: Duration,
+    /// From then until the head of the response was there.
+    pub wait: Duration,
+    /// What was our own doing.
+    pub own: Duration,
+}
+
+/// Adds a `Server-Timing` field to a head that is complete otherwise; one that is there already stays
+/// beside it.
+pub fn add_server_timing(head: &mut Vec<u8>, timing: ServerTiming) {
+    let Some(fields_end) = head.len().checked_sub(b"\r\n".len()) else { return };
+    head.truncate(fields_end);
+    let parts = [
+        (b"Server-Timing: connect;dur=".as_slice(), timing.connect),
+        (b", wait;dur=", timing.wait),
+        (b", own;dur=", timing.own),
+    ];
+    for (name, duration) in parts {
+        head.extend_from_slice(name);
+        push_millis(head, duration);
+    }
+    head.extend_from_slice(b"\r\n\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fields::field_storage;
@@ -435,6 +464,18 @@ mod tests {
     }
 
     const FORWARDING: &str = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n";
+
+    #[test]
+    fn a_field_of_times_stands_last() {
+        let mut head = b"HTTP/1.1 200 OK\r\nServer-Timing: db;dur=1\r\n\r\n".to_vec();
+        let [connect, wait, own] = [7, 50_123, 1_000].map(Duration::from_micros);
+        add_server_timing(&mut head, ServerTiming { connect, wait, own });
+        assert_eq!(
+            String::from_utf8_lossy(&head),
+            "HTTP/1.1 200 OK\r\nServer-Timing: db;dur=1\r\n\
+             Server-Timing: connect;dur=0.007, wait;dur=50.123, own;dur=1.000\r\n\r\n"
+        );
+    }
 
     #[test]
     fn requests() {

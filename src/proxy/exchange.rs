@@ -13,7 +13,7 @@ use crate::config::Limits;
 use crate::config::limits::{READ_BYTES_MAX, READ_BYTES_MIN, READ_BYTES_START};
 use crate::h1::Version;
 use crate::h1::body::BodyState;
-use crate::h1::forward::{AfterResponse, ClientFacts, OutboundHead};
+use crate::h1::forward::{AfterResponse, ClientFacts, OutboundHead, ServerTiming};
 use crate::h1::reply::Reason;
 use crate::h1::request::{Method, RequestHead};
 use crate::h1::scan::HeadScan;
@@ -52,8 +52,14 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// How much is read at once: follows how much the other side takes.
     pub read_bytes: usize,
-    /// Of what the time was made so far.
-    pub times: Times,
+    /// When a connection carried the request: the last one, where there were several.
+    pub carried: Option<Instant>,
+    /// When the head of the final response was there.
+    pub responded: Option<Instant>,
+    /// How much of the time was our own doing so far, where that is measured: from the event that brought
+    /// the request to its first octet on the way, and from the one that brought the end of the response
+    /// to its last.
+    pub own: Option<Duration>,
     /// How many octets came at once the last time.
     pub burst: usize,
 }
@@ -328,7 +334,9 @@ impl Exchange {
             pace: Pace::default(),
             bytes_out: 0,
             read_bytes: READ_BYTES_START,
-            times: Times::default(),
+            carried: None,
+            responded: None,
+            own: None,
             burst: 0,
         }
     }
@@ -421,21 +429,36 @@ impl Exchange {
     /// So much more time was our own doing, if that is known.
     pub fn note_own(&mut self, time: Option<Duration>) {
         if let Some(time) = time {
-            self.times.own = Some(self.times.own.unwrap_or_default() + time);
+            self.own = Some(self.own.unwrap_or_default() + time);
         }
     }
 
-    /// A connection carries the request, or so much later.
+    /// A connection carries the request, or so much later, if that is known.
     pub fn note_carried(&mut self, now: Instant, later: Option<Duration>) {
-        let connect = now.saturating_duration_since(self.started) + later.unwrap_or_default();
-        self.times.connect = Some(connect);
-        self.times.wait = None;
+        self.carried = Some(later.map_or(now, |later| now + later));
+        self.responded = None;
     }
 
-    /// The head of the response is there.
-    pub(super) fn note_response(&mut self, now: Instant) {
-        let so_far = now.saturating_duration_since(self.started);
-        self.times.wait = self.times.connect.map(|connect| so_far.saturating_sub(connect));
+    /// Of what the time was made so far.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        let carried = self.carried.map(|at| at.saturating_duration_since(self.started));
+        let wait = self.responded.zip(self.carried);
+        Times {
+            connect: carried,
+            wait: wait.map(|(responded, carried)| responded.saturating_duration_since(carried)),
+            own: self.own,
+        }
+    }
+
+    /// What a client is told of that, if so much more was our own doing.
+    pub(super) fn server_timing(&self, own_besides: Duration) -> ServerTiming {
+        let Times { connect, wait, own } = self.times();
+        ServerTiming {
+            connect: connect.unwrap_or_default(),
+            wait: wait.unwrap_or_default(),
+            own: own.unwrap_or_default() + own_besides,
+        }
     }
 
     /// Octets went on unseen.

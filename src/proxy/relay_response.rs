@@ -7,16 +7,17 @@
 //! what it has; an octet behind the end of a response goes nowhere.
 
 use std::ops::Range;
+use std::time::Instant;
 
-use super::Context;
 use super::client::Client;
 use super::drive::{Budget, Ending, Failure, Flow, Verdict, put_in_front};
 use super::exchange::{BackendPromise, Exchange, ResponseState};
 use super::persist::{self, Decided, Took};
 use super::upstream::Upstream;
+use super::{Context, Telling};
 use crate::h1::Version;
 use crate::h1::fields::field_storage;
-use crate::h1::forward::{AfterResponse, write_response};
+use crate::h1::forward::{AfterResponse, add_server_timing, write_response};
 use crate::h1::reply::Reason;
 use crate::h1::response::parse_response;
 use crate::h1::scan::HeadScan;
@@ -180,7 +181,8 @@ fn take_heads<S: Sock>(
             written.clear();
             write_response(written, &head, exchange.facts.version, decided.after);
             exchange.status = Some(head.status);
-            exchange.note_response(ctx.now.instant);
+            exchange.responded = Some(ctx.now.instant);
+            tell_times(written, exchange, ctx.telling, ctx.now.instant);
             return take_final(client, upstream, exchange, decided, start..end, ctx);
         }
         *interim += 1;
@@ -202,6 +204,17 @@ fn take_heads<S: Sock>(
         }
         if start == end {
             return Flow::Moved;
+        }
+    }
+}
+
+/// Adds how long it took to the head for a client that is told.
+fn tell_times(head: &mut Vec<u8>, exchange: &Exchange, telling: Telling, now: Instant) {
+    match telling {
+        Telling::Nothing => {}
+        Telling::Times(stopwatch) => {
+            let spent = stopwatch.since(now).unwrap_or_default();
+            add_server_timing(head, exchange.server_timing(spent));
         }
     }
 }

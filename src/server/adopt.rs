@@ -11,7 +11,7 @@ use super::roster::Roster;
 use super::worker::{Settings, Worker};
 use crate::backend::BackendId;
 use crate::backend::balance::Balancer;
-use crate::clock::{Deadline, Now, Stopwatch};
+use crate::clock::{Deadline, Now};
 use crate::config::{BackendConfig, HealthConfig, Intake};
 use crate::net::Net;
 use crate::observe::metrics::Metrics;
@@ -40,6 +40,7 @@ impl<N: Net> Worker<N> {
         now: Now,
     ) -> Adopted {
         self.shared.now = now;
+        (self.shared.stopwatch, self.shared.telling) = (settings.stopwatch(), settings.telling());
         let had_probes = self.roster.config().probe.is_some();
         let known_count = self.roster.len();
         let adopted = self.roster.adopt(backends, is_same, settings.health);
@@ -75,7 +76,6 @@ impl<N: Net> Worker<N> {
             let metrics = self.metrics.get_or_insert_with(|| Metrics::new(0, now.instant));
             metrics.backends.resize_with(backends_count, Default::default);
         }
-        self.shared.stopwatch = if counts { Stopwatch::Running } else { Stopwatch::Stopped };
     }
 }
 

@@ -257,6 +257,7 @@ mod tests {
             health: crate::config::HealthConfig::default(),
             access_log: None,
             admin: None,
+            server_timing: false,
             log_level: log::LevelFilter::Info,
             settings: Vec::new(),
         }

@@ -45,7 +45,7 @@ impl<N: Net> Worker<N> {
             bytes_in: exchange.bytes_in,
             bytes_out: exchange.bytes_out,
             duration: now.instant.saturating_duration_since(exchange.started),
-            times: exchange.times,
+            times: exchange.times(),
             backend: backend.map(|id| (id.0, self.roster[id].label.as_str())),
             attempts: exchange.route.attempts,
             reuse: exchange.route.reuse,

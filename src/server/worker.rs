@@ -37,11 +37,11 @@ use crate::net::splice::Pipes;
 use crate::net::{Net, Scratch};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
-use crate::proxy::Context;
 use crate::proxy::client::Client;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::request_id::RequestIds;
 use crate::proxy::upstream::{Upstream, UpstreamState};
+use crate::proxy::{Context, Telling};
 
 /// How many exchanges are put aside to be used again, so that a request costs no allocation.
 const SPARE_EXCHANGES_COUNT_MAX: usize = 1024;
@@ -74,6 +74,7 @@ pub(super) struct Shared {
     pub(super) ids: RequestIds,
     pub(super) phase: Phase,
     pub(super) stopwatch: Stopwatch,
+    pub(super) telling: Telling,
 }
 
 impl Shared {
@@ -85,6 +86,7 @@ impl Shared {
             timeouts: &self.timeouts,
             trust: &self.trust,
             ids: &mut self.ids,
+            telling: self.telling,
             stopping: self.phase == Phase::Draining,
         }
     }
@@ -122,6 +124,7 @@ impl<N: Net> Worker<N> {
     #[must_use]
     pub fn new(net: N, backends: Vec<(Backend, u32)>, settings: Settings, now: Now) -> Self {
         let metrics = settings.counts.then(|| Metrics::new(backends.len(), now.instant));
+        let (stopwatch, telling) = (settings.stopwatch(), settings.telling());
         let mut roster = Roster::new(backends, settings.health);
         for backend in roster.iter_mut() {
             let for_all = settings.limits.backend_connections_count_max;
@@ -148,7 +151,8 @@ impl<N: Net> Worker<N> {
                 trust: settings.trust,
                 ids: RequestIds::new(settings.seed),
                 phase: Phase::Serving,
-                stopwatch: if settings.counts { Stopwatch::Running } else { Stopwatch::Stopped },
+                stopwatch,
+                telling,
             },
             access_log: settings.access_log,
             metrics,
@@ -431,4 +435,17 @@ pub struct Settings {
     pub access_log: Option<AccessLog>,
     /// Whether exchanges are counted and timed for whoever asks.
     pub counts: bool,
+    /// Whether clients are told how long a request took.
+    pub server_timing: bool,
+}
+
+impl Settings {
+    /// The clock within a turn: it runs where somebody wants to know.
+    pub(super) fn stopwatch(&self) -> Stopwatch {
+        if self.counts || self.server_timing { Stopwatch::Running } else { Stopwatch::Stopped }
+    }
+
+    pub(super) fn telling(&self) -> Telling {
+        if self.server_timing { Telling::Times(Stopwatch::Running) } else { Telling::Nothing }
+    }
 }

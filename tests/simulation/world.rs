@@ -142,6 +142,7 @@ impl<'a> World<'a> {
             seed: script.seed,
             access_log: None,
             counts: false,
+            server_timing: false,
         };
         let worker = Worker::new(SimNet(Rc::clone(&fabric)), backends, settings, start);
         let mut world = Self {

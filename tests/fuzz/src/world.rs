@@ -402,6 +402,7 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
         seed: 1,
         access_log: None,
         counts: false,
+        server_timing: false,
     };
     let client = Wire::new(&script.client, None);
     let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };
