@@ -5,7 +5,9 @@ mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     net::SocketAddr,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -281,15 +283,49 @@ fn the_status_is_json() {
         assert_eq!(status.get(name).map(String::as_str), Some(want), "{name} in {status:#?}");
     }
     assert!(status["time"] >= status["started"]);
-    let setting = |name: &str| {
-        let is_it = |entry: &(&String, &String)| entry.1 == name && entry.0.ends_with(".name");
-        let (place, _) = status.iter().find(is_it).expect(name);
-        let place = place.trim_end_matches(".name");
-        (status[&format!("{place}.value")].as_str(), status[&format!("{place}.default")].as_str())
-    };
-    assert_eq!(setting("timeout"), ("5s", "60s"));
+    let setting = |name: &str| setting(&status, name);
+    let pair = |value: &str, default: &str| (value.to_owned(), default.to_owned());
+    assert_eq!(setting("timeout"), pair("5s", "60s"));
     assert!(setting("access-log").0.ends_with("/<b>&'.log"));
-    assert_eq!(setting("queue-timeout"), ("5s", "5s"));
+    assert_eq!(setting("queue-timeout"), pair("5s", "5s"));
+}
+
+/// The value of an option, and its default.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
+fn setting(status: &BTreeMap<String, String>, name: &str) -> (String, String) {
+    let is_it = |entry: &(&String, &String)| entry.1 == name && entry.0.ends_with(".name");
+    let (place, _) = status.iter().find(is_it).expect(name);
+    let place = place.trim_end_matches(".name");
+    (status[&format!("{place}.value")].clone(), status[&format!("{place}.default")].clone())
+}
+
+/// After another configuration is in force, that is what is shown.
+#[test]
+fn the_settings_are_those_in_force() {
+    let backend = Backend::named("ok");
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("settings-in-force.toml");
+    let write = |timeout: &str| {
+        let backend = format!("[[backend]]\nurl = '{}'\n", backend.url());
+        fs::write(&file, format!("timeout = '{timeout}'\n{backend}")).expect("a file");
+    };
+    write("5s");
+    let (roundel, desk) = with_desk(&["--config", file.to_str().expect("a path in UTF-8")]);
+    let shown = || json(&ask(desk, "/status").text());
+    let (before, default) = setting(&shown(), "timeout");
+    assert_eq!((before.as_str(), default.as_str()), ("5s", "60s"));
+    write("7s");
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("the configuration is in force");
+    let status = shown();
+    assert_eq!(setting(&status, "timeout").0, "7s");
+    assert_eq!(status["reload.succeeded"], "true");
+    write("nonsense");
+    roundel.signal("HUP");
+    roundel.wait_for_stderr("nothing has changed");
+    let status = shown();
+    assert_eq!(setting(&status, "timeout").0, "7s");
+    assert_eq!(status["reload.succeeded"], "false");
+    assert!(ask(desk, "/").text().contains("<strong>Not reloaded:</strong>"));
 }
 
 /// What is free to be worded otherwise, but has to be more than the three hellos.

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::*;
 
@@ -27,11 +27,22 @@ fn timing(message: &Message) -> [f64; 3] {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "what a client measures")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds.
+fn since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
 #[test]
 fn waiting_for_the_backend_is_told_as_that() {
     let backend = Backend::manual();
     let roundel = Roundel::over(&[&backend], &["--server-timing"]);
     let mut client = roundel.client();
+    let sent = now();
     client.send(get("/"));
     let mut upstream = backend.accept();
     upstream.head();
@@ -47,6 +58,7 @@ fn waiting_for_the_backend_is_told_as_that() {
     assert_eq!(response.field("Server-Timing"), Some("db;dur=1"), "the backend's own, first");
     let [connect, wait, own] = timing(&response);
     assert!(wait >= 50.0 && connect > 0.0 && own > 0.0, "{response:?}");
+    assert!(connect + wait <= since(sent), "none of it counts twice: {response:?}");
 }
 
 #[test]
@@ -59,6 +71,7 @@ fn waiting_for_a_connection_is_told_as_that() {
     let mut upstream = backend.accept();
     upstream.head();
     let mut second = roundel.client();
+    let sent = now();
     second.send(get("/second"));
     second.expect_silence(WHILE);
     upstream.send(ok("one"));
@@ -67,8 +80,9 @@ fn waiting_for_a_connection_is_told_as_that() {
     upstream.send(ok("two"));
     let response = second.response();
     assert_eq!(response.text(), "two");
-    let [connect, ..] = timing(&response);
+    let [connect, wait, _] = timing(&response);
     assert!(connect >= 50.0, "{response:?}");
+    assert!(connect + wait <= since(sent), "none of it counts twice: {response:?}");
 }
 
 #[test]

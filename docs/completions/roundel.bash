@@ -31,6 +31,10 @@ _roundel() {
             COMPREPLY=($(compgen -f -- "$word"))
             return
             ;;
+        --access-log-format)
+            COMPREPLY=($(compgen -W 'text json combined' -- "$word"))
+            return
+            ;;
         --log)
             COMPREPLY=($(compgen -W 'off error warn info debug trace' -- "$word"))
             return
@@ -102,7 +106,9 @@ _roundel() {
             --drain-delay
             --drain-timeout
             --access-log
+            --access-log-format
             --admin
+            --server-timing
             --log
             --demo
             --generate

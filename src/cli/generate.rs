@@ -10,7 +10,7 @@ mod man;
 use std::fmt::Write;
 
 use super::DOCTOR;
-use super::options::{LEVELS, OPTIONS, Opt, POLICIES, Set};
+use super::options::{FORMATS, LEVELS, OPTIONS, Opt, POLICIES, Set};
 use crate::config::nearest::nearest;
 
 /// Something that can be made.
@@ -54,6 +54,7 @@ fn fill(value: &str) -> Fill {
     match value {
         "FILE" | "DEST" => Fill::File,
         "POLICY" => Fill::Words(POLICIES.to_vec()),
+        "FORMAT" => Fill::Words(FORMATS.to_vec()),
         "LEVEL" => Fill::Words(LEVELS.to_vec()),
         "WHAT" => Fill::Words(PRODUCTS.iter().map(|product| product.name).collect()),
         _ => Fill::Free,

@@ -33,6 +33,9 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The words of `--balance`.
 pub(super) const POLICIES: [&str; 1] = ["round-robin"];
 
+/// The words of `--access-log-format`.
+pub(super) const FORMATS: [&str; 3] = ["text", "json", "combined"];
+
 /// The words of `--log`.
 pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -420,7 +423,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "admin",
         short: None,
         value: Some("ADDR"),
-        help: "tell operators how things are, as --listen: a page, /status, /metrics, /ready, /healthz",
+        help: "tell operators how things are, as --listen: a page, /status, /metrics, /ready",
         shown: |draft| Some(or(draft.admin.as_ref(), "off")),
         set: Set::Once(|draft, text| parse_listen(text).map(|address| draft.admin = Some(address))),
     },
@@ -428,7 +431,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         long: "server-timing",
         short: None,
         value: None,
-        help: "tell clients in Server-Timing how long connecting, waiting and roundel itself took",
+        help: "tell clients how long a request took, in a Server-Timing field",
         shown: |draft| Some(if draft.server_timing { "on" } else { "off" }.into()),
         set: Set::Once(|draft, _| {
             draft.server_timing = true;
@@ -569,12 +572,10 @@ fn parse_balance(text: &str) -> Result<Balance, String> {
 
 fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     let formats = [LogFormat::Text, LogFormat::Json, LogFormat::Combined];
-    let words = formats.map(|format| format.to_string());
-    let found = formats.into_iter().zip(&words).find(|(_, word)| *word == text);
-    found.map(|(format, _)| format).ok_or_else(|| {
-        let near = nearest(text, words.iter().map(String::as_str));
-        let hint = near.map(|word| format!(": did you mean {word}?"));
-        format!("a format is one of {}{}", words.join(", "), hint.unwrap_or_default())
+    let found = formats.into_iter().find(|format| format.to_string() == text);
+    found.ok_or_else(|| {
+        let nearest = nearest(text, FORMATS).map(|word| format!(": did you mean {word}?"));
+        format!("a format is one of {}{}", FORMATS.join(", "), nearest.unwrap_or_default())
     })
 }
 

@@ -286,6 +286,12 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_over_a_unix_socket_has_no_port() {
+        let text = line(&Record { client: Peer::Unix, ..record() }, LogFormat::Json);
+        assert!(text.contains("\"client\":\"unix:\",\"client_port\":null,"), "{text}");
+    }
+
+    #[test]
     fn no_octet_leaves_its_field() {
         let all: Vec<u8> = (0..=255).collect();
         let hostile =

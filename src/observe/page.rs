@@ -4,7 +4,7 @@
 //! and takes over what changed, so without it the page says as much. Knows nothing of who asks.
 //!
 //! Invariants: nothing is fetched from anywhere else; [`POLICY`] allows the style and the script that
-//! stand in the document, by their digests, and no other; every value goes through [`html::Html::text`].
+//! stand in the document, by their digests, and no other; every value goes through `Html::text`.
 //!
 //! In the folder: `html` escapes, `words` says numbers, `chart` draws, `digest` is SHA-256;
 //! `page.html`, `page.css` and `page.js` are what they are called.
@@ -345,6 +345,8 @@ fn setting(out: &mut Html, setting: &Setting) {
 mod tests {
     use super::*;
     use crate::h1::reply::Reason;
+    use crate::observe::metrics::Metrics;
+    use crate::observe::snapshot::ClientCounts;
 
     #[test]
     fn troubles_that_are_alike_are_told_together() {
@@ -356,6 +358,30 @@ mod tests {
         let groups = alike(troubles.iter());
         let told: Vec<_> = groups.iter().map(|one| (one.newest.unix_ms, one.count)).collect();
         assert_eq!(told, [(3, 2), (2, 1)]);
+    }
+
+    #[test]
+    fn the_policy_names_what_stands_in_the_page() {
+        let now = crate::clock::now();
+        let page = page(&Snapshot {
+            unix_ms: now.unix_ms,
+            started_unix_ms: now.unix_ms,
+            readiness: Readiness::NoBackend,
+            metrics: &Metrics::new(0, now.instant),
+            backends: &[],
+            clients: ClientCounts::default(),
+            queued: 0,
+            lost_lines: 0,
+            listeners: &[],
+            settings: &[],
+            reload: None,
+        });
+        for element in ["style", "script"] {
+            let (_, rest) = page.split_once(&format!("<{element}>")).expect(element);
+            let (inside, _) = rest.split_once(&format!("</{element}>")).expect(element);
+            let digest = digest::base64(&digest::sha256(inside.as_bytes()));
+            assert!(POLICY.contains(&format!("{element}-src 'sha256-{digest}';")), "{element}");
+        }
     }
 
     #[test]
