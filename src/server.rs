@@ -8,11 +8,14 @@
 
 pub mod admin;
 pub mod adopt;
+pub mod answers;
 pub mod backends;
 pub mod connects;
 pub mod demo;
+mod descriptors;
 pub mod dispatch;
 pub mod doctor;
+pub mod doors;
 pub mod drain;
 pub mod drives;
 pub mod event_loop;
@@ -26,6 +29,7 @@ pub mod roster;
 mod secured;
 pub mod settle;
 pub mod slots;
+pub mod stages;
 pub mod timers;
 pub mod upstreams;
 pub mod worker;

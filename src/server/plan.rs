@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::RunError;
 use super::demo::DEMO_BACKENDS_COUNT;
-use super::event_loop::{DESCRIPTORS_RESERVED, clients_possible, pipes_max};
+use super::descriptors::{DESCRIPTORS_RESERVED, clients_possible, pipes_max};
 use super::secured::secured;
 use crate::config::backend_url::Identity;
 use crate::config::limits::{

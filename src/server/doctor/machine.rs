@@ -12,7 +12,7 @@ use super::{Finding, Verdict};
 use crate::config::limits::BACKLOG_MAX;
 use crate::config::{Address, Config, SocketPath};
 use crate::net::listener::{Listener, listen};
-use crate::server::event_loop::{DESCRIPTORS_RESERVED, UPSTREAMS_RESERVED_MAX, clients_possible};
+use crate::server::descriptors::{DESCRIPTORS_RESERVED, UPSTREAMS_RESERVED_MAX, clients_possible};
 
 /// Fewer descriptors than this are a default that nobody has raised.
 const DESCRIPTORS_USUAL_MIN: u64 = 4096;
