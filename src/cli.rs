@@ -119,7 +119,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, V
     if let Some(text) = errand.print {
         return Ok(Request::Print(text));
     }
-    let mut draft = Draft::default();
+    let mut draft = Draft { file: errand.file.clone(), ..Draft::default() };
     let mut findings = Findings::default();
     if let Some(path) = &errand.file {
         match file::apply(path, &mut draft) {
@@ -312,6 +312,7 @@ fn finish(draft: Draft, settings: Vec<Setting>, findings: &mut Findings) -> Opti
         access_log,
         admin: draft.admin,
         server_timing: draft.server_timing,
+        file: draft.file,
         log_level: draft.log_level,
         settings,
     })

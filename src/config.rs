@@ -115,6 +115,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where one line per exchange goes; `None` writes none.
     pub access_log: Option<LogConfig>,
+    /// The file that it came from, if it was not said by arguments alone.
+    pub file: Option<PathBuf>,
     /// Where operators can ask how things are; `None` nowhere.
     pub admin: Option<Address>,
     /// Whether clients are told how long a request took, and where.

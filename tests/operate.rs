@@ -174,7 +174,7 @@ fn three_reloads_and_an_upgrade_cost_no_client_anything() {
     for (number, version) in (1..).zip(versions) {
         folder.write("roundel.toml", &version);
         roundel.signal("HUP");
-        wait_for_times(&roundel, "the configuration is in force", number);
+        wait_for_times(&roundel, "reloaded ", number);
         crowd.goes_on();
     }
     roundel.signal("USR2");
@@ -224,7 +224,7 @@ fn a_broken_file_changes_nothing() {
     wait_for_times(&roundel, "nothing has changed", 6);
     folder.write("roundel.toml", &file("admin = \"127.0.0.1:0\"", &[&new]));
     roundel.signal("HUP");
-    roundel.wait_for_stderr("the configuration is in force");
+    roundel.wait_for_stderr("reloaded ");
     assert_eq!(roundel.get("/").text(), "new");
     assert!(succeeded());
 }
@@ -247,7 +247,7 @@ fn a_new_configuration_is_in_force_as_a_whole() {
     let text = file("max_body = \"3B\"\naccess_log = \"access.log\"", &[&new]);
     folder.write("roundel.toml", &text.replace("127.0.0.1:0", &address.to_string()));
     roundel.signal("HUP");
-    roundel.wait_for_stderr("0 backends kept, 1 new, 1 gone");
+    roundel.wait_for_stderr("reloaded roundel.toml: +1 backend, -1, 1 connections kept");
     let mut other = Wire::connect(address);
     assert_eq!(other.get("/").text(), "new");
     other.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
@@ -276,7 +276,7 @@ fn a_backend_that_stays_keeps_its_connections() {
     assert_eq!((stays.connections(), goes.connections()), (1, 1));
     folder.write("roundel.toml", &file("timeout = \"7s\"", &[&stays]));
     roundel.signal("HUP");
-    roundel.wait_for_stderr("1 backends kept, 0 new, 1 gone");
+    roundel.wait_for_stderr("reloaded roundel.toml: +0 backends, -1, 1 connections kept");
     for _ in 0..4 {
         assert_eq!(client.get("/").text(), "stays");
     }
@@ -284,7 +284,7 @@ fn a_backend_that_stays_keeps_its_connections() {
     // Back again, it is somebody new.
     folder.write("roundel.toml", &file("", &[&stays, &goes]));
     roundel.signal("HUP");
-    roundel.wait_for_stderr("1 backends kept, 1 new, 0 gone");
+    roundel.wait_for_stderr("reloaded roundel.toml: +1 backend, -0, 1 connections kept");
     let mut answers: Vec<String> = (0..4).map(|_| client.get("/").text()).collect();
     answers.sort();
     assert_eq!(answers, ["goes", "goes", "stays", "stays"]);
@@ -295,7 +295,7 @@ fn without_a_file_the_same_arguments_are_read_again() {
     let backend = Backend::named("ok");
     let roundel = Roundel::over(&[&backend], &[]);
     roundel.signal("HUP");
-    roundel.wait_for_stderr("1 backends kept, 0 new, 0 gone");
+    roundel.wait_for_stderr("reloaded the arguments: +0 backends, -0, 0 connections kept");
     assert_eq!(roundel.get("/").text(), "ok");
 }
 
@@ -405,7 +405,7 @@ fn a_service_manager_may_have_opened_the_socket() {
     assert_eq!(roundel.get("/").text(), "ok");
     // It stays open whatever is read anew, and goes to a successor.
     roundel.signal("HUP");
-    roundel.wait_for_stderr("the configuration is in force");
+    roundel.wait_for_stderr("reloaded ");
     assert_eq!(roundel.get("/").text(), "ok");
     assert_eq!(times(&roundel, "listening on"), 2);
     roundel.signal("USR2");

@@ -315,7 +315,7 @@ fn the_settings_are_those_in_force() {
     assert_eq!((before.as_str(), default.as_str()), ("5s", "60s"));
     write("7s");
     roundel.signal("HUP");
-    roundel.wait_for_stderr("the configuration is in force");
+    roundel.wait_for_stderr("reloaded ");
     let status = shown();
     assert_eq!(setting(&status, "timeout").0, "7s");
     assert_eq!(status["reload.succeeded"], "true");

@@ -41,6 +41,8 @@ pub(super) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "
 
 /// What has been said so far.
 pub(super) struct Draft {
+    /// The file that says some of it.
+    pub(super) file: Option<PathBuf>,
     /// Where the names of files begin that are not absolute.
     pub(super) base: PathBuf,
     pub(super) listen: Vec<Address>,
@@ -66,6 +68,7 @@ pub(super) struct Draft {
 impl Default for Draft {
     fn default() -> Self {
         Self {
+            file: None,
             base: PathBuf::new(),
             listen: Vec::new(),
             backends: Vec::new(),

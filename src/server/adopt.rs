@@ -21,8 +21,6 @@ use crate::observe::metrics::Metrics;
 pub struct Adopted {
     /// The number of each that was wanted, in that order.
     pub ids: Vec<BackendId>,
-    /// Those that were there already.
-    pub kept: usize,
     /// Those that are new.
     pub added: usize,
     /// Those that are no more.
@@ -100,7 +98,6 @@ impl Roster {
                     self.backends[place].take_over(&fresh);
                     (weights[place], has_place[place]) = (weight, true);
                     adopted.ids.push(BackendId(place));
-                    adopted.kept += 1;
                 }
                 None => {
                     adopted.ids.push(BackendId(self.backends.len()));

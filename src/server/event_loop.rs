@@ -208,6 +208,12 @@ impl EventLoop {
         adopted
     }
 
+    /// How many clients are connected.
+    #[must_use]
+    pub fn clients_count(&self) -> usize {
+        self.worker.connections().0
+    }
+
     /// Lines of the access log go there from now on.
     pub fn set_access_log(&mut self, log: Option<AccessLog>) {
         self.lost_lines += self.worker.set_access_log(log);

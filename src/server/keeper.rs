@@ -201,11 +201,16 @@ impl<'a> Keeper<'a> {
         log::set_max_level(config.log_level);
         event_loop.show_settings(config.settings.clone());
         self.config = config;
+        let source = self.config.file.as_ref().map_or_else(
+            || "the arguments".to_owned(),
+            |file| file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned(),
+        );
+        let backends = if adopted.added == 1 { "backend" } else { "backends" };
         log::info!(
-            "the configuration is in force: {} backends kept, {} new, {} gone",
-            adopted.kept,
+            "reloaded {source}: +{} {backends}, -{}, {} connections kept",
             adopted.added,
-            adopted.retired
+            adopted.retired,
+            event_loop.clients_count()
         );
         if let Some(address) = &self.config.admin {
             super::warn_of_public_desk(address);

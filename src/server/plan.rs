@@ -258,6 +258,7 @@ mod tests {
             access_log: None,
             admin: None,
             server_timing: false,
+            file: None,
             log_level: log::LevelFilter::Info,
             settings: Vec::new(),
         }
