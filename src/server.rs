@@ -48,7 +48,7 @@ use crate::net::resolve::{Questions, SystemLookup};
 use crate::net::sys::raise_descriptor_limit;
 use crate::observe::access_log::AccessLog;
 use event_loop::EventLoop;
-use keeper::{DESK_NAME, Keeper, ReadAgain};
+use keeper::{DESK_NAME, Keeper, ReadAgain, desk_name};
 use secured::secured;
 use worker::Settings;
 
@@ -84,8 +84,7 @@ impl fmt::Display for RunError {
 pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(), RunError> {
     // Before anything else is opened: the descriptors are known by their numbers only.
     let mut inherited = Inherited::take();
-    // As it was called: by the time of an upgrade there may be another one of that name.
-    let program = std::env::current_exe().ok();
+    let program = keeper::program();
     let descriptors = raise_descriptor_limit()
         .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
     let mut demos = Demos::default();
@@ -100,13 +99,14 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
         event_loop.map_err(|e| RunError::Failed(format!("cannot start the loop: {e}")))?;
     event_loop.set_given(given);
     if let Some(address) = &config.admin {
-        let listener = match inherited.take_named(DESK_NAME) {
+        let from_others = inherited.take_named(&desk_name(address));
+        let listener = match from_others.or_else(|| inherited.take_named(DESK_NAME)) {
             Some(listener) => listener,
             None => open(address)?,
         };
         warn_of_public_desk(address);
         event_loop
-            .open_desk(listener)
+            .open_desk(address.clone(), listener)
             .map_err(|e| RunError::Failed(format!("cannot watch the admin address: {e}")))?;
     }
     event_loop.show_settings(config.settings.clone());
@@ -116,6 +116,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     if inherited.say_ready() {
         event_loop.take_files();
     }
+    inherited.close_others();
     notify(Notice::Ready("serving"));
     Keeper::new(config, demos, program, read_again).keep(&mut event_loop)
 }

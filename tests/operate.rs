@@ -462,3 +462,93 @@ fn the_service_manager_is_told() {
     kill("TERM", &process);
     assert!(hear().starts_with("STOPPING=1\n"), "only the one that is the service says so");
 }
+
+/// Where nobody serves any more, nobody is let in to wait.
+#[test]
+fn a_successor_closes_what_its_configuration_does_not_name() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let [first, second, old, new] = [0; 4].map(|_| {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+        port.local_addr().expect("an address")
+    });
+    let file = folder.path("a.sock");
+    let tables = format!("[[backend]]\nurl = \"{}\"\n", backend.url());
+    let more =
+        format!("listen = [\"{first}\", \"{second}\", \"unix:{file}\"]\nadmin = \"{old}\"\n");
+    let path = folder.write("roundel.toml", &format!("{more}{tables}"));
+    let mut command = binary();
+    command.args(["--config", &path]);
+    let mut roundel = Roundel::start_as(command, &[]);
+    roundel.wait_for_stderr("admin on ");
+    let less = format!("listen = \"{first}\"\nadmin = \"{new}\"\n");
+    folder.write("roundel.toml", &format!("{less}{tables}"));
+    roundel.signal("USR2");
+    let process = successor(&roundel);
+    wait_for_end(&mut roundel);
+    assert_eq!(Wire::connect(first).get("/").text(), "ok");
+    assert_eq!(Wire::connect(new).get("/healthz").text(), "ok\n");
+    for gone in [second, old] {
+        let refused = (0..1000).any(|_| Wire::try_connect(gone).is_err());
+        assert!(refused, "{gone} is open");
+    }
+    assert!(!PathBuf::from(&file).exists(), "its file is removed");
+    kill("TERM", &process);
+}
+
+#[test]
+fn a_stop_is_for_the_successor_as_well() {
+    let (_folder, mut roundel, _backend) = replaced_by("#!/bin/sh\nexec sleep 100\n");
+    roundel.wait_for_stderr("is to take over");
+    roundel.signal("TERM");
+    roundel.wait_for_stderr("does not take over: this process was told to stop");
+    assert_eq!(roundel.wait(), Some(0));
+}
+
+/// A deployment points a link at the new version.
+#[test]
+fn a_link_is_followed_when_the_time_has_come() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let (one, two) = (folder.path("one"), folder.path("two"));
+    for copy in [&one, &two] {
+        fs::copy(env!("CARGO_BIN_EXE_roundel"), copy).expect("a copy");
+    }
+    let link = folder.path("current");
+    std::os::unix::fs::symlink(&one, &link).expect("a link");
+    let mut command = Command::new(&link);
+    command.stdin(Stdio::null());
+    let arguments = ["--listen", "127.0.0.1:0", &backend.url()];
+    let mut roundel = Roundel::start_as(command, &arguments);
+    fs::remove_file(&link).expect("removed");
+    std::os::unix::fs::symlink(&two, &link).expect("a link");
+    roundel.signal("USR2");
+    let process = successor(&roundel);
+    wait_for_end(&mut roundel);
+    let runs = fs::read_link(format!("/proc/{process}/exe")).expect("a program");
+    assert_eq!(runs, PathBuf::from(two));
+    kill("TERM", &process);
+}
+
+#[test]
+fn requests_that_wait_get_what_room_a_reload_brings() {
+    let backend = Backend::manual();
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("max_conns_per_backend = 1", &[&backend]));
+    let roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let (mut first, mut second) = (roundel.client(), roundel.client());
+    first.send(get("/1"));
+    let mut upstream = backend.accept();
+    upstream.head();
+    second.send(get("/2"));
+    // It is in the queue once roundel has read it; a third that is refused would not tell.
+    second.expect_silence(Duration::from_millis(50));
+    folder.write("roundel.toml", &file("max_conns_per_backend = 2", &[&backend]));
+    roundel.signal("HUP");
+    let mut other = backend.accept();
+    assert!(other.head().starts_with("GET /2 "));
+    other.send(ok("2"));
+    assert_eq!(second.response().text(), "2");
+    upstream.send(ok("1"));
+    assert_eq!(first.response().text(), "1");
+}

@@ -153,3 +153,23 @@ fn without_pipes_everything_is_read() {
     source.on_event(Readiness::READABLE);
     assert_eq!(splice(&mut source, &mut sink, 9, &mut Pipes::new(0)), Spliced::Unsuitable);
 }
+
+/// Where nobody knows how much is still to come, as in a tunnel.
+#[test]
+fn as_much_as_there_is_may_be_asked_for() {
+    let ((mut source, mut far_source), (mut sink, mut far_sink)) =
+        (connection(Kind::Tcp), connection(Kind::Tcp));
+    let mut pipes = Pipes::new(1);
+    far_source.write_all(b"hello").expect("written");
+    let spliced = loop {
+        source.on_event(Readiness::READABLE);
+        match splice(&mut source, &mut sink, usize::MAX, &mut pipes) {
+            Spliced::Blocked => thread::yield_now(),
+            other => break other,
+        }
+    };
+    assert_eq!(spliced, Spliced::Moved(5, Sent::All));
+    let mut octets = [0; 5];
+    far_sink.read_exact(&mut octets).expect("read");
+    assert_eq!(&octets, b"hello");
+}

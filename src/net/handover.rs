@@ -8,6 +8,7 @@
 //! passed on to further processes by accident.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -52,8 +53,9 @@ pub struct Inherited {
     pub named: Vec<(String, Listener)>,
     /// Sockets from a service manager, each with the name that its unit gives.
     pub activated: Vec<(String, Listener)>,
-    /// Where to say that clients are served.
-    pub ready: Option<UnixStream>,
+    /// Where to say that clients are served. Open to the end of the process where that is never said, so
+    /// that the predecessor hears of its end only after it has told the reason.
+    ready: ManuallyDrop<Option<UnixStream>>,
 }
 
 impl Inherited {
@@ -70,7 +72,7 @@ impl Inherited {
                 let Ok(descriptor) = descriptor.parse() else { continue };
                 let Some(owned) = adopt_descriptor(descriptor) else { continue };
                 if name == READY {
-                    inherited.ready = Some(UnixStream::from(owned));
+                    inherited.ready = ManuallyDrop::new(Some(UnixStream::from(owned)));
                 } else if let Some(listener) = listener(owned, file) {
                     if name.starts_with(GIVEN) {
                         inherited.activated.push((String::new(), listener));
@@ -88,6 +90,13 @@ impl Inherited {
     pub fn take_named(&mut self, name: &str) -> Option<Listener> {
         let place = self.named.iter().position(|(known, _)| known == name)?;
         Some(self.named.swap_remove(place).1)
+    }
+
+    /// Closes what a predecessor had and nobody wants any more, and removes its files.
+    pub fn close_others(&mut self) {
+        for (_, mut listener) in self.named.drain(..) {
+            listener.take_file();
+        }
     }
 
     /// Tells the predecessor that it may go; says whether there was one.

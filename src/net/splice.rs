@@ -85,6 +85,11 @@ impl Pipes {
         Self { spare: None, count_max, census: Arc::new(()) }
     }
 
+    /// Closes the pipe that nobody uses.
+    pub fn close_spare(&mut self) {
+        self.spare = None;
+    }
+
     /// From now on there may be so many; those beyond stay until they are empty.
     pub fn set_count_max(&mut self, count_max: usize) {
         self.count_max = count_max;
@@ -154,12 +159,15 @@ pub fn splice<S: Sock>(
     let Some(mut pipe) = pipes.take() else {
         return Spliced::Unsuitable;
     };
-    let octets = match fill(source.transport.sock(), &mut pipe, bytes_max) {
+    // More than a pipe holds is of no use, and lengths beyond what the kernel can count are refused.
+    let octets = match fill(source.transport.sock(), &mut pipe, bytes_max.min(PIPE_BYTES)) {
         Ok(octets) => octets,
         Err(e) if sys::is_unsupported(&e) => {
             pipes.turn_off();
             return Spliced::Unsuitable;
         }
+        // Not for this socket; others may do.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Spliced::Unsuitable,
         Err(e) => {
             pipes.put_back(pipe);
             if e.kind() == io::ErrorKind::WouldBlock {

@@ -23,7 +23,7 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many octets of lines may wait to be handed over; what is beyond is dropped.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long a line waits at most for others to be written with it. To wake the writer for each costs as much as
+/// How long lines wait at most for others to be written with them, where some were written just before. To wake the writer for each costs as much as
 /// everything else about the line.
 const HAND_OVER_DELAY: Duration = Duration::from_millis(50);
 
@@ -103,6 +103,8 @@ pub struct Record<'a> {
 pub struct AccessLog {
     format: LogFormat,
     lines: Vec<u8>,
+    /// Until then lines wait for others: some were handed over just now.
+    quiet_until: Option<Instant>,
     due: Option<Instant>,
     dropped: u64,
     full: Option<Sender<Vec<u8>>>,
@@ -152,6 +154,7 @@ impl AccessLog {
         Ok(Self {
             format,
             lines: Vec::new(),
+            quiet_until: None,
             due: None,
             dropped: 0,
             full: Some(full),
@@ -177,20 +180,19 @@ impl AccessLog {
         push_line(&mut self.lines, record, self.format);
     }
 
-    /// A turn of the loop is over: hands the lines to the writer if there are many, or if the first has waited
+    /// A turn of the loop is over: hands the lines to the writer if there are many, or if it has been left alone
     /// for `HAND_OVER_DELAY`.
     pub fn end_turn(&mut self, now: Instant) {
         if self.lines.is_empty() {
             return;
         }
-        let due = *self.due.get_or_insert(now + HAND_OVER_DELAY);
-        if self.lines.len() >= HAND_OVER_BYTES || due <= now {
-            self.due = None;
-            self.flush();
-            if !self.lines.is_empty() {
-                self.due = Some(now + HAND_OVER_DELAY);
-            }
+        if self.lines.len() < HAND_OVER_BYTES && self.quiet_until.is_some_and(|until| now < until) {
+            self.due = self.quiet_until;
+            return;
         }
+        self.flush();
+        self.quiet_until = Some(now + HAND_OVER_DELAY);
+        self.due = if self.lines.is_empty() { None } else { self.quiet_until };
     }
 
     /// When lines are to be handed over next.

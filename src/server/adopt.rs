@@ -39,7 +39,7 @@ impl<N: Net> Worker<N> {
     ) -> Adopted {
         self.shared.now = now;
         (self.shared.stopwatch, self.shared.telling) = (settings.stopwatch(), settings.telling());
-        let had_probes = self.roster.config().probe.is_some();
+        let probes_before = self.roster.config().probe.clone();
         let known_count = self.roster.len();
         let adopted = self.roster.adopt(backends, is_same, settings.health);
         for id in self.roster.ids() {
@@ -56,12 +56,15 @@ impl<N: Net> Worker<N> {
         self.shared.limits = settings.limits;
         self.shared.trust = settings.trust;
         self.count_from_now_on(settings.counts, now);
-        match (had_probes, self.roster.config().probe.is_some()) {
-            (false, true) => self.begin_probes(0),
-            (true, true) => self.begin_probes(known_count),
-            (true, false) => self.roster.forget_probes(),
-            (false, false) => {}
+        match (probes_before, &self.roster.config().probe) {
+            (Some(before), Some(now)) if before == *now => self.begin_probes(known_count),
+            // The next one may have been planned for long after what is wanted now.
+            (_, Some(_)) => self.begin_probes(0),
+            (Some(_), None) => self.roster.forget_probes(),
+            (None, None) => {}
         }
+        // There may be room now where there was none.
+        self.serve_queue();
         adopted
     }
 

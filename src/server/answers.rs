@@ -19,11 +19,12 @@ use crate::observe::{exposition, page, status};
 const UNAVAILABLE: &str = "503 Service Unavailable";
 
 impl EventLoop {
-    /// Opens the desk for operators.
+    /// Opens the desk for operators, at an address that was asked for in these words.
     ///
     /// # Errors
     /// When the kernel has no room for it in the poll.
-    pub fn open_desk(&mut self, listener: Listener) -> io::Result<()> {
+    pub fn open_desk(&mut self, asked: Address, listener: Listener) -> io::Result<()> {
+        self.desk_asked = Some(asked);
         self.desk = Some(Desk::new(listener, self.poll.registry().try_clone()?)?);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::Interest;
 
 use super::event_loop::EventLoop;
-use super::keeper::DESK_NAME;
+use super::keeper::desk_name;
 use crate::clock::Now;
 use crate::config::Address;
 use crate::config::limits::BACKLOG_MAX;
@@ -99,7 +99,8 @@ impl EventLoop {
             false => door.asked.to_string(),
         };
         let doors = self.doors.iter().map(move |door| (name(door), &door.listener));
-        let desk = self.desk.iter().map(|desk| (DESK_NAME.to_owned(), desk.listener()));
+        let desk = self.desk.iter().zip(&self.desk_asked);
+        let desk = desk.map(|(desk, asked)| (desk_name(asked), desk.listener()));
         doors.chain(desk)
     }
 

@@ -85,6 +85,8 @@ pub struct EventLoop {
     told: VecDeque<Told>,
     pub(super) worker: Worker<OsNet>,
     pub(super) desk: Option<Desk>,
+    /// What was asked for; the port may have been left to the kernel.
+    pub(super) desk_asked: Option<Address>,
     /// The options in force, for operators.
     pub(super) shown_settings: Vec<Setting>,
     pub(super) started_unix_ms: u64,
@@ -138,6 +140,7 @@ impl EventLoop {
             names,
             told: VecDeque::new(),
             desk: None,
+            desk_asked: None,
             shown_settings: Vec::new(),
             started_unix_ms: now.unix_ms,
             timeouts,

@@ -29,8 +29,22 @@ use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
 use crate::observe::access_log::AccessLog;
 
-/// Under which name the desk's socket is handed over.
+/// Under which name a service manager passes the desk's socket.
 pub(super) const DESK_NAME: &str = "admin";
+
+/// Under which name the desk's socket is handed over that was asked for in these words.
+pub(super) fn desk_name(asked: &Address) -> String {
+    format!("{DESK_NAME} {asked}")
+}
+
+/// The program as it was called. A link in its name is not followed yet: what it leads to at the time of an
+/// upgrade is what is wanted then.
+pub(super) fn program() -> Option<PathBuf> {
+    let called = PathBuf::from(std::env::args_os().next()?);
+    let is_path = called.components().count() > 1;
+    let absolute = std::env::current_dir().ok().map(|folder| folder.join(&called));
+    absolute.filter(|path| is_path && path.exists()).or_else(|| std::env::current_exe().ok())
+}
 
 /// Reads the configuration anew: whatever the process was started with, as it is now. Errors are lines for
 /// the operator.
@@ -43,7 +57,7 @@ pub(super) struct Keeper<'a> {
     demos: Demos,
     wanted: Option<Wanted>,
     successor: Option<Successor>,
-    /// The program as it was called when it started.
+    /// The program as it was called when it started: by now there may be another one of that name.
     program: Option<PathBuf>,
 }
 
@@ -53,7 +67,7 @@ struct Wanted {
     configs: Vec<BackendConfig>,
     backends: Vec<(Backend, u32)>,
     doors: Vec<(Address, Listener)>,
-    desk: Option<Listener>,
+    desk: Option<(Address, Listener)>,
     access_log: Option<AccessLog>,
     until: Instant,
 }
@@ -88,6 +102,8 @@ impl<'a> Keeper<'a> {
             match told {
                 Told::Over => break,
                 Told::Reload => self.reload(event_loop, now),
+                // It may have been said of names that are not wanted any more.
+                Told::Names if !event_loop.names_are_known() => {}
                 Told::Names => self.adopt(event_loop, now),
                 Told::Reopen => self.reopen(event_loop),
                 Told::Upgrade => self.upgrade(event_loop, now),
@@ -102,6 +118,7 @@ impl<'a> Keeper<'a> {
                 }
             }
         }
+        self.give_successor_up("this process was told to stop");
         event_loop.end();
         Ok(())
     }
@@ -113,6 +130,8 @@ impl<'a> Keeper<'a> {
         }
         log::info!("reading the configuration anew");
         notify(Notice::Reloading);
+        // One that still waits for names is out of date, and holds what this one may want to open.
+        self.forget_wanted(event_loop);
         let wanted = (self.read_again)().and_then(|config| {
             self.prepare(config, event_loop, now).map_err(|error| vec![error.to_string()])
         });
@@ -141,7 +160,9 @@ impl<'a> Keeper<'a> {
             .map(|address| Ok((address.clone(), open(address)?)))
             .collect::<Result<Vec<_>, RunError>>()?;
         let desk = match &config.admin {
-            Some(address) if self.config.admin.as_ref() != Some(address) => Some(open(address)?),
+            Some(address) if self.config.admin.as_ref() != Some(address) => {
+                Some((address.clone(), open(address)?))
+            }
             Some(_) | None => None,
         };
         let access_log = match &config.access_log {
@@ -162,14 +183,21 @@ impl<'a> Keeper<'a> {
     fn refuse(&mut self, complaints: &[String], event_loop: &mut EventLoop, now: Now) {
         complaints.iter().for_each(|complaint| log::error!("{complaint}"));
         log::error!("nothing has changed: the configuration that was in force still is");
-        self.wanted = None;
-        event_loop.forget_asked_names();
+        self.forget_wanted(event_loop);
         event_loop.note_reload(false, now.unix_ms);
         notify(Notice::Ready("serving; the last reload failed, see the log"));
     }
 
+    fn forget_wanted(&mut self, event_loop: &mut EventLoop) {
+        self.wanted = None;
+        event_loop.forget_asked_names();
+    }
+
     /// From now on, the configuration that was prepared is in force.
     fn adopt(&mut self, event_loop: &mut EventLoop, now: Now) {
+        if event_loop.is_stopping() {
+            return self.forget_wanted(event_loop);
+        }
         let Some(wanted) = self.wanted.take() else { return };
         let Wanted { config, configs, backends, doors, desk, access_log, .. } = wanted;
         for (asked, listener) in doors {
@@ -179,8 +207,8 @@ impl<'a> Keeper<'a> {
                 return self.refuse(&[complaint], event_loop, now);
             }
         }
-        if let Some(listener) = desk
-            && let Err(error) = event_loop.open_desk(listener)
+        if let Some((address, listener)) = desk
+            && let Err(error) = event_loop.open_desk(address, listener)
         {
             let complaint = format!("the poll has no room for the admin address: {error}");
             return self.refuse(&[complaint], event_loop, now);
@@ -237,13 +265,15 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn upgrade(&mut self, event_loop: &EventLoop, now: Now) {
+    fn upgrade(&mut self, event_loop: &mut EventLoop, now: Now) {
         if self.successor.is_some() || event_loop.is_stopping() {
             log::warn!(
                 "no successor is started: one is on its way already, or this process is stopping"
             );
             return;
         }
+        // The successor reads the configuration itself, and may want what this one holds for it.
+        self.forget_wanted(event_loop);
         match self.start_successor(event_loop, now) {
             Ok(successor) => {
                 log::info!("process {} is to take over", successor.child.id());
@@ -273,6 +303,9 @@ impl<'a> Keeper<'a> {
         let Some(successor) = &mut self.successor else { return };
         match successor.pipe.read(&mut [0]) {
             Ok(0) => self.give_successor_up("it ended before it was ready"),
+            Ok(_) if event_loop.is_stopping() => {
+                self.give_successor_up("this process was told to stop");
+            }
             Ok(_) => {
                 let id = successor.child.id();
                 log::info!("process {id} has taken over; this one finishes what it has begun");

@@ -358,6 +358,9 @@ impl<N: Net> Worker<N> {
             }
             log::trace!("client {key}: gone");
         }
+        if self.clients.is_empty() {
+            self.shared.scratch.pipes.close_spare();
+        }
         self.clients.shrink();
     }
 }

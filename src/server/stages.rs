@@ -40,6 +40,8 @@ impl EventLoop {
 
     /// A successor serves at the same sockets: who waits there is for it.
     pub fn let_go(&mut self, now: Now) {
+        // But it may not want each of the doors.
+        self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
         self.doors.iter_mut().for_each(|door| door.listener.leave_file());
         self.desk.iter_mut().for_each(|desk| desk.listener_mut().leave_file());
         self.doors.clear();

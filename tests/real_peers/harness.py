@@ -252,7 +252,8 @@ class Roundel(Process):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def access_log(self):
-        """The access log's lines so far."""
+        """The access log's lines so far. Those of the last moment wait for others for 50 ms."""
+        time.sleep(0.2)
         lines = self.access_log_file.read_text().splitlines()
         return [LogLine(*re.findall(r'"[^"]*"|\S+', line)) for line in lines]
 

@@ -92,7 +92,7 @@ impl Roundel {
         let mut roundel = Self { child, addrs: Vec::new(), stdout, stderr, _unread };
         let lines = roundel.stderr.wait_for("listening lines", |lines| {
             let found: Vec<_> = lines.iter().filter_map(|line| listening(line)).collect();
-            (found.len() == listeners).then_some(found)
+            (found.len() >= listeners).then_some(found)
         });
         roundel.addrs = lines;
         roundel
