@@ -54,7 +54,10 @@ def slow_peers(world):
         file = nginx.files / "big"
         with open(file, "wb") as sparse:
             sparse.truncate(GIB)
-        with Roundel(world, [nginx.url]) as down, Roundel(world, [origin.url]) as up:
+        # What the kernels hold of the upload when its client leaves still goes on, at 1 MiB/s: a stop
+        # must not wait for all of that here.
+        with (Roundel(world, [nginx.url]) as down,
+              Roundel(world, [origin.url], "--drain-timeout", "3s") as up):
             samples = []
             with up.connect(seconds=600) as client:
                 threading.Thread(target=send_without_end, args=(client,), daemon=True).start()
