@@ -113,12 +113,12 @@ impl<'a> Keeper<'a> {
                         self.adopt(event_loop, now);
                     }
                     if successor.is_some_and(|until| until <= now.instant) {
-                        self.give_successor_up("it was not ready in time");
+                        self.give_successor_up("it was not ready in time", event_loop);
                     }
                 }
             }
         }
-        self.give_successor_up("this process was told to stop");
+        self.give_successor_up("this process was told to stop", event_loop);
         event_loop.end();
         Ok(())
     }
@@ -302,9 +302,9 @@ impl<'a> Keeper<'a> {
     fn hear_successor(&mut self, event_loop: &mut EventLoop, now: Now) {
         let Some(successor) = &mut self.successor else { return };
         match successor.pipe.read(&mut [0]) {
-            Ok(0) => self.give_successor_up("it ended before it was ready"),
+            Ok(0) => self.give_successor_up("it ended before it was ready", event_loop),
             Ok(_) if event_loop.is_stopping() => {
-                self.give_successor_up("this process was told to stop");
+                self.give_successor_up("this process was told to stop", event_loop);
             }
             Ok(_) => {
                 let id = successor.child.id();
@@ -314,18 +314,20 @@ impl<'a> Keeper<'a> {
                 event_loop.let_go(now);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => self.give_successor_up(&format!("its pipe broke: {error}")),
+            Err(error) => self.give_successor_up(&format!("its pipe broke: {error}"), event_loop),
         }
     }
 
-    fn give_successor_up(&mut self, why: &str) {
+    /// It will not be needed, or is of no use. What this process does then is said if it goes on.
+    fn give_successor_up(&mut self, why: &str, event_loop: &EventLoop) {
         let Some(mut successor) = self.successor.take() else { return };
         let id = successor.child.id();
         // One that has ended already cannot be killed, and is only to be buried.
         let _ = successor.child.kill();
         let status = successor.child.wait();
         let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
-        log::error!("process {id} does not take over: {why} ({status}); this process goes on");
+        let then = if event_loop.is_stopping() { "" } else { "; this process goes on" };
+        log::error!("process {id} does not take over: {why} ({status}){then}");
     }
 }
 
