@@ -20,8 +20,8 @@ use std::rc::Rc;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use roundel::clock::{self, Now};
+use roundel::config::Address;
 use roundel::config::backend_url::parse_backend;
-use roundel::config::{Address, HealthConfig, Limits, Timeouts};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
 use roundel::net::splice::Pipe;
@@ -133,16 +133,7 @@ impl World {
             let url = format!("http://127.0.0.{number}:80");
             (Backend::new(&parse_backend(&url).expect("a good URL"), Security::Plain), 1)
         });
-        let settings = Settings {
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            health: HealthConfig::default(),
-            trust: Vec::new(),
-            seed: 1,
-            access_log: None,
-            counts: false,
-            server_timing: false,
-        };
+        let settings = Settings { seed: 1, ..Settings::default() };
         let now = clock::now();
         let mut worker = Worker::new(MemNet::default(), backends.collect(), settings, now);
         let client = MemSock::default();

@@ -21,7 +21,7 @@ use std::{
 };
 
 use roundel::{
-    config::{HealthConfig, Limits, LogFormat, Peer, Timeouts, backend_url::parse_backend},
+    config::{LogFormat, Peer, backend_url::parse_backend},
     h1::{Version, reply::Reason},
     net::{
         listener::listen,
@@ -86,16 +86,7 @@ fn start(backends: &[&Backend]) -> (SocketAddr, &'static AtomicU64) {
             let config = parse_backend(url).expect("a good URL");
             (Configured::new(&config, Security::Plain), 1)
         });
-        let settings = Settings {
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            health: HealthConfig::default(),
-            trust: Vec::new(),
-            seed: 1,
-            access_log: None,
-            counts: false,
-            server_timing: false,
-        };
+        let settings = Settings { seed: 1, ..Settings::default() };
         let nobody = Questions { names: Vec::new(), lookup: SystemLookup };
         let configured = configured.collect();
         let event_loop =

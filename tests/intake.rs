@@ -1,5 +1,5 @@
-//! A backend that is drained while requests are under way, and opened again: the worker itself on real
-//! sockets, because what changes it at run time is not an option.
+//! A backend that is drained while requests are under way, and opened again, as a reload does it: the worker
+//! itself on real sockets.
 #![allow(
     clippy::expect_used,
     clippy::disallowed_types,
@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use roundel::{
     backend::BackendId,
     clock,
-    config::{HealthConfig, Intake, Limits, Timeouts, backend_url::parse_backend},
+    config::{BackendConfig, Intake, backend_url::parse_backend},
     net::{
         listener::{Accepted, accept, listen},
         tcp::{OsNet, event_readiness, event_token},
@@ -50,25 +50,16 @@ impl Running {
         let interest = Interest::READABLE;
         poll.registry().register(&mut listener, LISTENER, interest).expect("room in the poll");
         let net = OsNet::new(poll.registry().try_clone().expect("a registry"));
-        let configured = |backend: &&Backend| {
-            let config = parse_backend(&backend.url()).expect("a good URL");
-            (Configured::new(&config, Security::Plain), 1)
+        let parsed = backends.iter().map(|backend| parse_backend(&backend.url()));
+        let mut configs: Vec<_> = parsed.map(|config| config.expect("a good URL")).collect();
+        let configured = |configs: &[BackendConfig]| {
+            configs.iter().map(|config| (Configured::new(config, Security::Plain), 1)).collect()
         };
-        let backends = backends.iter().map(configured).collect();
-        let (orders, to_do) = mpsc::channel();
+        let (orders, to_do) = mpsc::channel::<(BackendId, Intake)>();
         let (tell_done, done) = mpsc::channel();
         thread::spawn(move || {
-            let settings = Settings {
-                timeouts: Timeouts::default(),
-                limits: Limits::default(),
-                health: HealthConfig::default(),
-                trust: Vec::new(),
-                seed: 1,
-                access_log: None,
-                counts: false,
-                server_timing: false,
-            };
-            let mut worker = Worker::new(net, backends, settings, clock::now());
+            let backends = configured(&configs);
+            let mut worker = Worker::new(net, backends, Settings::default(), clock::now());
             let mut events = Events::with_capacity(64);
             loop {
                 let patience = if worker.has_work() { Duration::ZERO } else { PATIENCE };
@@ -83,7 +74,10 @@ impl Running {
                     worker.accept(sock, address, clock::now());
                 }
                 for (id, intake) in to_do.try_iter() {
-                    worker.set_intake(id, intake);
+                    configs[id.0].intake = intake;
+                    let is_same = |a: &BackendConfig, b: &BackendConfig| a.port == b.port;
+                    let (backends, settings) = (configured(&configs), Settings::default());
+                    worker.adopt(backends, is_same, settings, clock::now());
                     tell_done.send(()).expect("the test waits");
                 }
                 worker.run(clock::now());

@@ -23,7 +23,7 @@ use std::{
 };
 
 use roundel::{
-    config::{HealthConfig, Limits, Timeouts, backend_url::parse_backend},
+    config::{Timeouts, backend_url::parse_backend},
     net::{
         listener::listen,
         resolve::{Lookup, Questions},
@@ -82,16 +82,7 @@ fn start(told: &Told, timeouts: Timeouts) -> SocketAddr {
     let told = told.clone();
     thread::spawn(move || {
         let configs = [parse_backend(NAME).expect("a good URL")];
-        let settings = Settings {
-            timeouts,
-            limits: Limits::default(),
-            health: HealthConfig::default(),
-            trust: Vec::new(),
-            seed: 1,
-            access_log: None,
-            counts: false,
-            server_timing: false,
-        };
+        let settings = Settings { timeouts, seed: 1, ..Settings::default() };
         let backends = vec![(Configured::new(&configs[0], Security::Plain), 1)];
         let questions = Questions { names: backends::names(&configs), lookup: told };
         let event_loop =

@@ -419,11 +419,13 @@ impl Exchange {
         }
     }
 
-    /// How many octets may go on unseen now, of so many that may in principle: none as long as they
-    /// come in small pieces, which cost less when they are read.
-    pub(super) fn unseen(&self, octets: u64, limits: &Limits) -> Option<usize> {
-        let worth_it = limits.splice_bytes_min? / 4;
-        (self.burst as u64 >= worth_it).then(|| usize::try_from(octets).unwrap_or(usize::MAX))
+    /// How many octets of a body may go on unseen now: none as long as they come in small pieces, which
+    /// cost less when they are read.
+    pub(super) fn unseen(&self, body: &BodyState, limits: &Limits) -> Option<usize> {
+        let bytes_min = limits.splice_bytes_min?;
+        let octets = body.unwatched(bytes_min)?;
+        let is_worth_it = self.burst as u64 >= bytes_min / 4;
+        is_worth_it.then(|| usize::try_from(octets).unwrap_or(usize::MAX))
     }
 
     /// So much more time was our own doing, if that is known.

@@ -92,7 +92,7 @@ fn pass_body<S: Sock>(
     if !client.part.is_empty() || client.input == Input::Ended {
         return None;
     }
-    let octets = exchange.unseen(body.unwatched(ctx.limits.splice_bytes_min?)?, ctx.limits)?;
+    let octets = exchange.unseen(body, ctx.limits)?;
     match splice(&mut client.link, &mut upstream.link, octets, &mut ctx.scratch.pipes) {
         Spliced::Moved(octets, _) => {
             if let RequestState::Relay(body) = &mut exchange.request {

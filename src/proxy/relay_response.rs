@@ -91,7 +91,7 @@ fn pass_body<S: Sock>(
         ResponseState::AwaitHead { .. } => return None,
         ResponseState::RelayBody { body, .. } => body,
     };
-    let octets = exchange.unseen(body.unwatched(ctx.limits.splice_bytes_min?)?, ctx.limits)?;
+    let octets = exchange.unseen(body, ctx.limits)?;
     match splice(&mut upstream.link, &mut client.link, octets, &mut ctx.scratch.pipes) {
         Spliced::Moved(octets, _) => {
             if let ResponseState::RelayBody { body, .. } = &mut exchange.response {

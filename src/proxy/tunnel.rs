@@ -8,6 +8,7 @@ use super::client::{Client, Input};
 use super::drive::Budget;
 use super::exchange::Exchange;
 use super::upstream::Upstream;
+use crate::h1::body::BodyState;
 use crate::h1::reply::Reason;
 use crate::net::link::{Link, Received, Sent};
 use crate::net::splice::{Spliced, splice};
@@ -219,7 +220,8 @@ fn step<S: Sock>(
     if !source.is_readable() {
         return Step::Still;
     }
-    let spliced = match exchange.unseen(u64::MAX, ctx.limits) {
+    // Like a body, it lasts until somebody ends it.
+    let spliced = match exchange.unseen(&BodyState::UntilClose, ctx.limits) {
         Some(octets) => splice(source, sink, octets, &mut ctx.scratch.pipes),
         None => Spliced::Unsuitable,
     };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mio::{Interest, Registry};
 
 use super::slots::Slots;
-use crate::config::Limits;
+use crate::config::{Address, Limits};
 use crate::h1::fields::field_storage;
 use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
 use crate::h1::request::{Method, parse_request};
@@ -94,6 +94,7 @@ enum Stage {
 /// All visits.
 #[derive(Debug)]
 pub struct Desk {
+    asked: Address,
     listener: Listener,
     registry: Registry,
     somebody_waits: bool,
@@ -108,14 +109,15 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Opens the desk.
+    /// Opens the desk, at an address that was asked for in these words.
     ///
     /// # Errors
     /// When the kernel has no room for it in the poll.
-    pub fn new(mut listener: Listener, registry: Registry) -> io::Result<Self> {
+    pub fn new(asked: Address, mut listener: Listener, registry: Registry) -> io::Result<Self> {
         registry.register(&mut listener, poll_token(Token::from(DOOR)), Interest::READABLE)?;
         let Scratch { tls, .. } = Scratch::default();
         Ok(Self {
+            asked,
             listener,
             registry,
             somebody_waits: true,
@@ -126,6 +128,12 @@ impl Desk {
             tls,
             area: vec![0; HEAD_BYTES_MAX].into_boxed_slice(),
         })
+    }
+
+    /// The address that was asked for; the port may have been left to the kernel.
+    #[must_use]
+    pub fn asked(&self) -> &Address {
+        &self.asked
     }
 
     /// The listening socket.

@@ -46,8 +46,9 @@ impl<N: Net> Worker<N> {
             let for_all = settings.limits.backend_connections_count_max;
             let backend = &mut self.roster[id];
             backend.pool.set_open_max(backend.connections_count_max.or(for_all));
+            // Those that are busy go as they come free.
             if backend.intake == Intake::Drained {
-                self.set_intake(id, Intake::Drained);
+                self.close_idle_of(id);
             }
         }
         self.alarms.resize(self.roster.len(), Deadline::new(now.instant));
@@ -69,20 +70,18 @@ impl<N: Net> Worker<N> {
     }
 
     fn count_from_now_on(&mut self, counts: bool, now: Now) {
-        let backends_count = self.roster.len();
-        if !counts {
-            self.metrics = None;
-        }
         if counts {
             let metrics = self.metrics.get_or_insert_with(|| Metrics::new(0, now.instant));
-            metrics.backends.resize_with(backends_count, Default::default);
+            metrics.backends.resize_with(self.roster.len(), Default::default);
+        } else {
+            self.metrics = None;
         }
     }
 }
 
 impl Roster {
     /// Goes on with these backends: see [`Worker::adopt`].
-    fn adopt(
+    pub(super) fn adopt(
         &mut self,
         wanted: Vec<(Backend, u32)>,
         is_same: impl Fn(&BackendConfig, &BackendConfig) -> bool,

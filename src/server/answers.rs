@@ -24,8 +24,7 @@ impl EventLoop {
     /// # Errors
     /// When the kernel has no room for it in the poll.
     pub fn open_desk(&mut self, asked: Address, listener: Listener) -> io::Result<()> {
-        self.desk_asked = Some(asked);
-        self.desk = Some(Desk::new(listener, self.poll.registry().try_clone()?)?);
+        self.desk = Some(Desk::new(asked, listener, self.poll.registry().try_clone()?)?);
         Ok(())
     }
 
@@ -63,7 +62,7 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn page(&mut self, page: Page, now: Now) -> Answer {
+    fn page(&mut self, page: Page, now: Now) -> Answer {
         let readiness = self.readiness();
         match page {
             Page::Health => plain("200 OK", "ok\n"),
@@ -82,44 +81,25 @@ impl EventLoop {
         }
     }
 
-    pub(super) fn shown(
+    /// Shows how things are.
+    fn shown(
         &mut self,
         now: Now,
         content_type: &'static str,
         show: impl FnOnce(&Snapshot<'_>) -> Vec<u8>,
     ) -> Answer {
-        match self.snapshot(now, show) {
-            Some(body) => Answer { status: "200 OK", content_type, body },
-            None => plain(UNAVAILABLE, "nothing is counted\n"),
-        }
-    }
-
-    /// Whether requests should be sent here.
-    pub(super) fn readiness(&self) -> Readiness {
-        match self.stage {
-            Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Over => Readiness::Draining,
-            Stage::Serving if self.worker.backend_states().any(|backend| backend.is_in) => {
-                Readiness::Ready
-            }
-            Stage::Serving => Readiness::NoBackend,
-        }
-    }
-
-    /// Shows how things are; `None` where nothing is counted.
-    pub(super) fn snapshot<T>(
-        &mut self,
-        now: Now,
-        show: impl FnOnce(&Snapshot<'_>) -> T,
-    ) -> Option<T> {
         let readiness = self.readiness();
         self.worker.advance_history(now.instant);
+        let Some(metrics) = self.worker.metrics() else {
+            return plain(UNAVAILABLE, "nothing is counted\n");
+        };
         let backends: Vec<_> = self.worker.backend_states().collect();
         let listeners: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
-        Some(show(&Snapshot {
+        let body = show(&Snapshot {
             unix_ms: now.unix_ms,
             started_unix_ms: self.started_unix_ms,
             readiness,
-            metrics: self.worker.metrics()?,
+            metrics,
             backends: &backends,
             clients: self.worker.client_counts(),
             queued: self.worker.queued_count(),
@@ -127,6 +107,18 @@ impl EventLoop {
             listeners: &listeners,
             settings: &self.shown_settings,
             reload: self.reload,
-        }))
+        });
+        Answer { status: "200 OK", content_type, body }
+    }
+
+    /// Whether requests should be sent here.
+    fn readiness(&self) -> Readiness {
+        match self.stage {
+            Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Over => Readiness::Draining,
+            Stage::Serving if self.worker.backend_states().any(|backend| backend.is_in) => {
+                Readiness::Ready
+            }
+            Stage::Serving => Readiness::NoBackend,
+        }
     }
 }

@@ -5,11 +5,11 @@
 //! emptied before, unless somebody else serves it.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::Interest;
 
-use super::event_loop::EventLoop;
+use super::event_loop::{COMPLAINT_INTERVAL, EventLoop};
 use super::keeper::desk_name;
 use crate::clock::Now;
 use crate::config::Address;
@@ -18,9 +18,6 @@ use crate::key::{Subject, Token};
 use crate::net::handover::name_of_given;
 use crate::net::listener::{Accepted, Listener, accept};
 use crate::net::tcp::poll_token;
-
-/// How often at most the same trouble is told.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A listening socket, and whether somebody may be waiting at it.
 #[derive(Debug)]
@@ -57,15 +54,13 @@ impl EventLoop {
 
     /// Awaits clients nowhere but at these addresses any more; who stands at another door is let in first.
     pub fn keep_doors(&mut self, asked: &[Address], now: Now) {
-        let Self { doors, given, .. } = self;
-        let stays = |door: &Door| asked.contains(&door.asked) || given.contains(&door.asked);
-        if doors.iter().all(stays) {
-            return;
+        let kept: Vec<Address> = asked.iter().chain(&self.given).cloned().collect();
+        let stays = |door: &Door| kept.contains(&door.asked);
+        if !self.doors.iter().all(stays) {
+            self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
+            self.doors.retain(stays);
+            self.next_door = 0;
         }
-        self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
-        let Self { doors, given, .. } = self;
-        doors.retain(|door| asked.contains(&door.asked) || given.contains(&door.asked));
-        self.next_door = 0;
     }
 
     /// A service manager has opened the sockets of these addresses: they stay, whatever the configuration
@@ -99,8 +94,7 @@ impl EventLoop {
             false => door.asked.to_string(),
         };
         let doors = self.doors.iter().map(move |door| (name(door), &door.listener));
-        let desk = self.desk.iter().zip(&self.desk_asked);
-        let desk = desk.map(|(desk, asked)| (desk_name(asked), desk.listener()));
+        let desk = self.desk.iter().map(|desk| (desk_name(desk.asked()), desk.listener()));
         doors.chain(desk)
     }
 

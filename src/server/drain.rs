@@ -16,11 +16,7 @@ impl<N: Net> Worker<N> {
         self.shared.phase = Phase::Draining;
         let now = self.shared.now.instant;
         let (idle, grace) = (self.shared.timeouts.idle, self.shared.timeouts.last_request());
-        for id in self.roster.ids() {
-            for key in self.roster[id].pool.take_all_idle() {
-                self.close_upstream(key);
-            }
-        }
+        self.roster.ids().for_each(|id| self.close_idle_of(id));
         // A request may have arrived of which no event has told yet: each is looked at once more.
         for key in self.clients.keys() {
             if let Some(client) = self.clients.get_mut(key)

@@ -47,7 +47,7 @@ pub const SUCCESSOR: Subject = Subject::Process(4);
 const CROWD_COUNT_MIN: usize = 256;
 
 /// How often at most the same trouble is told.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something that the loop was told and others have to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,8 +85,6 @@ pub struct EventLoop {
     told: VecDeque<Told>,
     pub(super) worker: Worker<OsNet>,
     pub(super) desk: Option<Desk>,
-    /// What was asked for; the port may have been left to the kernel.
-    pub(super) desk_asked: Option<Address>,
     /// The options in force, for operators.
     pub(super) shown_settings: Vec<Setting>,
     pub(super) started_unix_ms: u64,
@@ -140,7 +138,6 @@ impl EventLoop {
             names,
             told: VecDeque::new(),
             desk: None,
-            desk_asked: None,
             shown_settings: Vec::new(),
             started_unix_ms: now.unix_ms,
             timeouts,

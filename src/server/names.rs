@@ -43,7 +43,7 @@ struct Asking {
 }
 
 impl Names {
-    /// Begins to ask for the names of these backends, which have these numbers.
+    /// Begins to ask for names that are about to be needed.
     ///
     /// # Errors
     /// When there is no thread, or no descriptor, to be had.
@@ -53,18 +53,9 @@ impl Names {
         timeouts: &Timeouts,
         registry: &Registry,
     ) -> io::Result<()> {
-        self.next = self.begin(questions, timeouts, registry)?;
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        questions: Questions<impl Lookup>,
-        timeouts: &Timeouts,
-        registry: &Registry,
-    ) -> io::Result<Option<Asking>> {
+        self.next = None;
         if questions.names.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let waker = match &self.waker {
             Some(waker) => Arc::clone(waker),
@@ -77,7 +68,8 @@ impl Names {
         };
         let count = questions.names.len();
         let resolver = Resolver::start(questions, timeouts, wake)?;
-        Ok(Some(Asking { resolver, count, numbers: Vec::new(), answers: Vec::new() }))
+        self.next = Some(Asking { resolver, count, numbers: Vec::new(), answers: Vec::new() });
+        Ok(())
     }
 
     /// Whether there are names that are about to be needed.

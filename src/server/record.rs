@@ -52,12 +52,7 @@ impl<N: Net> Worker<N> {
             reason,
             request_id: exchange.head.request_id(),
         };
-        if let Some(log) = &mut self.access_log {
-            log.add(&record);
-        }
-        if let Some(metrics) = &mut self.metrics {
-            metrics.note(&record, now.instant);
-        }
+        hand_on(&record, &mut self.access_log, &mut self.metrics, now.instant);
     }
 
     /// What never became an exchange is over.
@@ -90,12 +85,7 @@ impl<N: Net> Worker<N> {
             reason: Some(reason),
             request_id: b"",
         };
-        if let Some(log) = &mut self.access_log {
-            log.add(&record);
-        }
-        if let Some(metrics) = &mut self.metrics {
-            metrics.note(&record, self.shared.now.instant);
-        }
+        hand_on(&record, &mut self.access_log, &mut self.metrics, self.shared.now.instant);
     }
 
     /// A try with a backend has failed.
@@ -183,5 +173,20 @@ impl<N: Net> Worker<N> {
     #[must_use]
     pub fn queued_count(&self) -> usize {
         self.queue.len()
+    }
+}
+
+/// Gives a record to those who want it.
+fn hand_on(
+    record: &Record<'_>,
+    access_log: &mut Option<AccessLog>,
+    metrics: &mut Option<Metrics>,
+    now: Instant,
+) {
+    if let Some(log) = access_log {
+        log.add(record);
+    }
+    if let Some(metrics) = metrics {
+        metrics.note(record, now);
     }
 }

@@ -176,18 +176,6 @@ impl Roster {
         }
     }
 
-    /// From now on, a backend is given new requests, or none.
-    pub(super) fn set_intake(&mut self, id: BackendId, intake: Intake) {
-        self.backends[id.0].intake = intake;
-        self.trials.retain(|one| *one != id);
-        self.reserve_trials.retain(|one| *one != id);
-        if self.backends[id.0].health.awaits_trial() {
-            self.await_trial(id);
-        }
-        self.set_last_resort();
-        self.let_turns_begin_anew();
-    }
-
     /// A backend's time out may be over.
     pub fn came_due(&mut self, id: BackendId, now: Instant) {
         if self.backends[id.0].health.comes_due(now) {
@@ -315,6 +303,19 @@ mod tests {
         Roster::new((0..count).map(backend).collect(), HealthConfig::default())
     }
 
+    /// Another configuration, in which one backend is drained or not.
+    fn set_intake(roster: &mut Roster, place: usize, intake: Intake) {
+        let wanted = roster.backends.iter().enumerate().map(|(id, backend)| {
+            let mut config = backend.config.clone();
+            if id == place {
+                config.intake = intake;
+            }
+            (Backend::new(&config, Security::Plain), 1)
+        });
+        let wanted = wanted.collect();
+        roster.adopt(wanted, |known, wanted| known.port == wanted.port, HealthConfig::default());
+    }
+
     fn fails(roster: &mut Roster, id: usize, now: Instant) {
         let sent = roster.backends[id].health.outage();
         let fault = Fault { sent, reason: Reason::ConnectRefused, text: "refused", stretch: 0 };
@@ -434,7 +435,7 @@ mod tests {
     fn a_drained_one_is_nobody() {
         let now = crate::clock::now().instant;
         let mut roster = roster(2, None);
-        roster.set_intake(BackendId(0), Intake::Drained);
+        set_intake(&mut roster, 0, Intake::Drained);
         assert_eq!(choices(&mut roster, 3), "bbb");
         assert_eq!(roster.choose(&[BackendId(1)], now), Choice::Nobody);
         assert!(!roster.has_other(&[], BackendId(1)) && !roster.has_other_in(BackendId(1)));
@@ -452,12 +453,12 @@ mod tests {
         for _ in 0..3 {
             fails(&mut roster, 0, now);
         }
-        roster.set_intake(BackendId(0), Intake::Drained);
+        set_intake(&mut roster, 0, Intake::Drained);
         roster.came_due(BackendId(0), due);
         assert_eq!(choices(&mut roster, 2), "bb");
         assert!(roster.trials.is_empty(), "nobody looks at it");
-        roster.set_intake(BackendId(0), Intake::Open);
-        roster.set_intake(BackendId(0), Intake::Open);
+        set_intake(&mut roster, 0, Intake::Open);
+        set_intake(&mut roster, 0, Intake::Open);
         assert_eq!(roster.choose(&[], due), Choice::Trial(BackendId(0)));
         assert_eq!(choices(&mut roster, 2), "bb", "one");
     }

@@ -29,11 +29,10 @@ impl<N: Net> Worker<N> {
         &mut self,
         key: Key,
         upstream: Key,
-        exchange: Box<Exchange>,
+        mut exchange: Box<Exchange>,
         ending: Ending,
     ) -> GoesOn {
         log::trace!("client {key}: {} complete", exchange.status.unwrap_or(0));
-        let mut exchange = exchange;
         exchange.note_own(self.shared.stopwatch.since(self.shared.now.instant));
         if let Some(upstream) = self.upstreams.get_mut(upstream) {
             never_look_whole(&exchange, upstream);

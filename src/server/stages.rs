@@ -38,45 +38,37 @@ impl EventLoop {
         self.stage != Stage::Serving
     }
 
-    /// A successor serves at the same sockets: who waits there is for it.
+    /// A successor serves at the same sockets, or at those of them that it wants.
     pub fn let_go(&mut self, now: Now) {
-        // But it may not want each of the doors.
-        self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
         self.doors.iter_mut().for_each(|door| door.listener.leave_file());
         self.desk.iter_mut().for_each(|desk| desk.listener_mut().leave_file());
-        self.doors.clear();
         self.desk = None;
-        self.finish(now);
+        self.begin_drain(now);
     }
 
     /// Told to stop. The first time: finish; the second time: cut.
     pub(super) fn stop(&mut self, now: Now) {
         match self.stage {
-            Stage::Serving if self.timeouts.drain_delay.is_zero() => {
-                notify(Notice::Stopping);
-                self.begin_drain(now);
-            }
             Stage::Serving => {
                 notify(Notice::Stopping);
-                let delay = show_duration(self.timeouts.drain_delay);
-                log::info!("stopping: clients are let in for another {delay}");
-                self.stage = Stage::Leaving { until: now.instant + self.timeouts.drain_delay };
+                let delay = self.timeouts.drain_delay;
+                if delay.is_zero() {
+                    return self.begin_drain(now);
+                }
+                let shown = show_duration(delay);
+                log::info!("stopping: clients are let in for another {shown}");
+                self.stage = Stage::Leaving { until: now.instant + delay };
             }
             Stage::Leaving { .. } | Stage::Draining { .. } => self.cut(),
             Stage::Over => {}
         }
     }
 
-    /// Nobody is let in any more; who is in is served.
+    /// Nobody is let in any more: ends when everybody who is in has been served.
     pub(super) fn begin_drain(&mut self, now: Now) {
         // Who has connected before this moment may count on being served.
         self.let_in(BACKLOG_MAX.unsigned_abs() as usize, now);
         self.doors.clear();
-        self.finish(now);
-    }
-
-    /// Nobody else will come: ends when everybody who is there has been served.
-    pub(super) fn finish(&mut self, now: Now) {
         let (clients, _) = self.worker.connections();
         log::info!("stopping: {clients} connections are open, no more are accepted");
         self.worker.begin_drain();

@@ -141,13 +141,10 @@ impl<N: Net> Worker<N> {
         Some(upstream)
     }
 
-    /// From now on a backend is given new requests, or none. Without, its connections go as they come free:
-    /// those that are free already go at once.
-    pub fn set_intake(&mut self, id: BackendId, intake: Intake) {
-        self.roster.set_intake(id, intake);
-        if intake == Intake::Drained {
-            let free: Vec<Key> = self.roster[id].pool.take_all_idle().collect();
-            free.into_iter().for_each(|key| self.close_upstream(key));
+    /// Ends all connections to a backend that are free.
+    pub(super) fn close_idle_of(&mut self, id: BackendId) {
+        for key in self.roster[id].pool.take_all_idle() {
+            self.close_upstream(key);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{cell::RefCell, io::ErrorKind, net::SocketAddr, rc::Rc, time::Duration}
 
 use roundel::{
     clock::{self, Now},
-    config::{BackendConfig, HealthConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField},
+    config::{BackendConfig, Host, Limits, Scheme, Timeouts, backend_url::HostField},
     key::Token,
     net::{latch::Readiness, resolve::Answer, transport},
     server::{
@@ -128,7 +128,6 @@ impl<'a> World<'a> {
         let start = clock::now();
         let backends = backends(script);
         let settings = Settings {
-            timeouts: Timeouts::default(),
             // Simulated clients pause as they like.
             limits: Limits {
                 body_bytes_per_second_min: 0,
@@ -137,12 +136,8 @@ impl<'a> World<'a> {
                 pipes_count_max: script.splice.map_or(0, |(_, pipes)| pipes),
                 ..Limits::default()
             },
-            health: HealthConfig::default(),
-            trust: Vec::new(),
             seed: script.seed,
-            access_log: None,
-            counts: false,
-            server_timing: false,
+            ..Settings::default()
         };
         let worker = Worker::new(SimNet(Rc::clone(&fabric)), backends, settings, start);
         let mut world = Self {

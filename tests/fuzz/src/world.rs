@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use roundel::clock::{self, Now};
 use roundel::config::backend_url::parse_backend;
-use roundel::config::{Address, HealthConfig, Limits, Timeouts};
+use roundel::config::{Address, Limits};
 use roundel::key::Token;
 use roundel::net::latch::Readiness;
 use roundel::net::splice::Pipe;
@@ -394,15 +394,10 @@ pub fn play(script: &Script, pace: Pace) -> Outcome {
     let config = parse_backend(BACKEND).expect("a good URL");
     let backends = vec![(Backend::new(&config, Security::Plain), 1)];
     let settings = Settings {
-        timeouts: Timeouts::default(),
         // Small enough for the bodies that are played.
         limits: Limits { splice_bytes_min: Some(8), ..Limits::default() },
-        health: HealthConfig::default(),
-        trust: Vec::new(),
         seed: 1,
-        access_log: None,
-        counts: false,
-        server_timing: false,
+        ..Settings::default()
     };
     let client = Wire::new(&script.client, None);
     let net = SimNet { client: Rc::clone(&client), fresh: Vec::new() };
