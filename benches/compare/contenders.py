@@ -4,9 +4,7 @@ Every proxy is one process group on a core of its own, so that whatever it start
 ends with it.
 """
 
-import contextlib
 import os
-import signal
 
 from harness import Failure
 from nginx import Group
@@ -151,12 +149,6 @@ class Server(Group):
             except BaseException:
                 self.kill()
                 raise
-
-    def kill(self):
-        """The whole group, also where its first process has ended before the others."""
-        with contextlib.suppress(ProcessLookupError):
-            self.signal(signal.SIGKILL)
-        self.child.wait()
 
     def __exit__(self, *_exception):
         # None of them has anything left to say.

@@ -19,7 +19,7 @@ use roundel::config::backend_url::HostField;
 use roundel::config::{BackendConfig, Cidr, Scheme as BackendScheme};
 use roundel::h1::fields::{Known, known};
 use roundel::h1::reply::Reason;
-use roundel::h1::request::offered_protocols;
+use roundel::h1::request::{is_request_id, offered_protocols};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -121,7 +121,7 @@ pub(crate) fn to_backend(
         headers.insert(TRANSFER_ENCODING, coding);
     }
     remove_look_alikes(headers);
-    if !headers.get(&X_REQUEST_ID).is_some_and(is_request_id)
+    if !headers.get(&X_REQUEST_ID).is_some_and(|id| is_request_id(id.as_bytes()))
         || headers.get_all(&X_REQUEST_ID).iter().count() > 1
     {
         headers.insert(&X_REQUEST_ID, value(&format!("{fresh_id:032x}")));
@@ -197,11 +197,6 @@ fn remove_look_alikes(headers: &mut HeaderMap) {
     for name in alike {
         headers.remove(name);
     }
-}
-
-fn is_request_id(id: &HeaderValue) -> bool {
-    let is_harmless = |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~+/=@:".contains(octet);
-    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(is_harmless)
 }
 
 /// Tells the backend who asked: what one who is trusted says is kept and added to, what others say

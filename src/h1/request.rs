@@ -281,7 +281,8 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Whether an id can go into logs and fields as it is: short, and without white space, quotes, commas
 /// and whatever else a log or a list could be split at.
-fn is_request_id(id: &[u8]) -> bool {
+#[must_use]
+pub fn is_request_id(id: &[u8]) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
         && id.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~+/=@:".contains(octet))
 }

@@ -2,6 +2,7 @@
 //!
 //! These are written for each request; the general formatter costs several times as much.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -56,26 +57,26 @@ pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
                 push_decimal(out, u64::from(octet));
             }
         }
-        IpAddr::V6(v6) => out.extend_from_slice(v6.to_string().as_bytes()),
+        IpAddr::V6(v6) => {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{v6}");
+        }
     }
 }
 
 /// Appends a time as RFC 3339 in UTC with milliseconds: `2026-11-23T13:10:27.123Z`.
 pub fn push_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
-    let (days, ms_of_day) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
-    let (year, month, day) = civil_from_days(days);
-    for (number, width, after) in [
-        (year, 4, b'-'),
-        (month, 2, b'-'),
-        (day, 2, b'T'),
-        (ms_of_day / 3_600_000, 2, b':'),
-        (ms_of_day / 60_000 % 60, 2, b':'),
-        (ms_of_day / 1000 % 60, 2, b'.'),
-        (ms_of_day % 1000, 3, b'Z'),
-    ] {
-        push_padded(out, number, width);
-        out.push(after);
+    let seconds = unix_ms / 1000;
+    let (year, month, day) = civil_from_days(seconds / 86_400);
+    push_padded(out, year, 4);
+    for number in [month, day] {
+        out.push(b'-');
+        push_padded(out, number, 2);
     }
+    push_time_of_day(out, seconds, b'T');
+    out.push(b'.');
+    push_padded(out, unix_ms % 1000, 3);
+    out.push(b'Z');
 }
 
 /// Appends a time as an IMF-fixdate (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.

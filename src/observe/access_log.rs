@@ -86,7 +86,7 @@ pub struct Record<'a> {
     pub duration: Duration,
     /// Of what that was made.
     pub times: Times,
-    /// Who answered last: its number and its label.
+    /// Who was asked last: its number and its label.
     pub backend: Option<(usize, &'a str)>,
     /// How many tries were made.
     pub attempts: u32,
@@ -105,7 +105,6 @@ pub struct AccessLog {
     lines: Vec<u8>,
     /// Until then lines wait for others: some were handed over just now.
     quiet_until: Option<Instant>,
-    due: Option<Instant>,
     dropped: u64,
     full: Option<Sender<Vec<u8>>>,
     empty: Receiver<Vec<u8>>,
@@ -155,7 +154,6 @@ impl AccessLog {
             format,
             lines: Vec::new(),
             quiet_until: None,
-            due: None,
             dropped: 0,
             full: Some(full),
             empty,
@@ -183,22 +181,18 @@ impl AccessLog {
     /// A turn of the loop is over: hands the lines to the writer if there are many, or if it has been left alone
     /// for `HAND_OVER_DELAY`.
     pub fn end_turn(&mut self, now: Instant) {
-        if self.lines.is_empty() {
-            return;
+        let are_few = self.lines.len() < HAND_OVER_BYTES;
+        let may_wait = are_few && self.quiet_until.is_some_and(|until| now < until);
+        if !self.lines.is_empty() && !may_wait {
+            self.flush();
+            self.quiet_until = Some(now + HAND_OVER_DELAY);
         }
-        if self.lines.len() < HAND_OVER_BYTES && self.quiet_until.is_some_and(|until| now < until) {
-            self.due = self.quiet_until;
-            return;
-        }
-        self.flush();
-        self.quiet_until = Some(now + HAND_OVER_DELAY);
-        self.due = if self.lines.is_empty() { None } else { self.quiet_until };
     }
 
     /// When lines are to be handed over next.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        self.due
+        self.quiet_until.filter(|_| !self.lines.is_empty())
     }
 
     /// Hands the lines to the writer; where that is behind, they wait here.
@@ -240,11 +234,10 @@ fn count_lines(lines: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record() -> Record<'static> {
-        Record {
+impl Record<'static> {
+    /// One of an exchange that went well.
+    pub(super) fn example() -> Self {
+        Self {
             unix_ms: 1_735_689_599_007,
             client: Peer::Ip(([127, 0, 0, 1], 40_000).into()),
             method: b"GET",
@@ -264,6 +257,11 @@ mod tests {
             request_id: b"r-1",
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn line(record: &Record<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -289,10 +287,10 @@ mod tests {
         let (let_go, stalled) = mpsc::channel();
         let mut log =
             AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
-        let line_bytes = line(&record()).len();
+        let line_bytes = line(&Record::example()).len();
         let fitting = (WAITING_BYTES_MAX + COLLECTED_BYTES_MAX) / line_bytes;
         for _ in 0..fitting + 1000 {
-            log.add(&record());
+            log.add(&Record::example());
             log.flush();
         }
         let lost = log.take_lost();
@@ -308,7 +306,7 @@ mod tests {
         let mut log =
             AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
         for _ in 0..10_000 {
-            log.add(&record());
+            log.add(&Record::example());
             log.flush();
         }
         drop(let_go);

@@ -183,30 +183,6 @@ fn push_quoted(out: &mut Vec<u8>, octets: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::access_log::Times;
-    use std::time::Duration;
-
-    fn record() -> Record<'static> {
-        Record {
-            unix_ms: 1_735_689_599_007,
-            client: Peer::Ip(([127, 0, 0, 1], 40_000).into()),
-            method: b"GET",
-            target: b"/a?b",
-            version: Version::Http11,
-            referer: b"",
-            user_agent: b"",
-            status: Some(200),
-            bytes_in: 0,
-            bytes_out: 12,
-            duration: Duration::from_micros(3999),
-            times: Times::default(),
-            backend: Some((0, "127.0.0.1:3001")),
-            attempts: 1,
-            reuse: Reuse::Reused,
-            reason: None,
-            request_id: b"r-1",
-        }
-    }
 
     fn refused() -> Record<'static> {
         Record {
@@ -219,7 +195,7 @@ mod tests {
             reuse: Reuse::None,
             reason: Some(Reason::ClientReset),
             request_id: b"",
-            ..record()
+            ..Record::example()
         }
     }
 
@@ -233,7 +209,7 @@ mod tests {
     fn lines() {
         for (record, format, want) in [
             (
-                record(),
+                Record::example(),
                 LogFormat::Text,
                 "2024-12-31T23:59:59.007Z 127.0.0.1:40000 \"GET /a?b\" 200 0 12 3 127.0.0.1:3001 1 reused - r-1\n",
             ),
@@ -243,7 +219,7 @@ mod tests {
                 "2024-12-31T23:59:59.007Z [::1]:1 \"-\" - 0 12 3 - 0 - client_reset -\n",
             ),
             (
-                record(),
+                Record::example(),
                 LogFormat::Json,
                 "{\"time\":\"2024-12-31T23:59:59.007Z\",\"client\":\"127.0.0.1\",\"client_port\":40000,\
                  \"method\":\"GET\",\"target\":\"/a?b\",\"status\":200,\"bytes_in\":0,\"bytes_out\":12,\
@@ -261,7 +237,7 @@ mod tests {
                  \"request_id\":null}\n",
             ),
             (
-                record(),
+                Record::example(),
                 LogFormat::Combined,
                 "127.0.0.1 - - [31/Dec/2024:23:59:59 +0000] \"GET /a?b HTTP/1.1\" 200 12 \"-\" \"-\"\n",
             ),
@@ -271,7 +247,7 @@ mod tests {
                 "::1 - - [31/Dec/2024:23:59:59 +0000] \"-\" 499 12 \"-\" \"-\"\n",
             ),
             (
-                Record { client: Peer::Unix, ..record() },
+                Record { client: Peer::Unix, ..Record::example() },
                 LogFormat::Combined,
                 "unix: - - [31/Dec/2024:23:59:59 +0000] \"GET /a?b HTTP/1.1\" 200 12 \"-\" \"-\"\n",
             ),
@@ -287,15 +263,20 @@ mod tests {
 
     #[test]
     fn who_comes_over_a_unix_socket_has_no_port() {
-        let text = line(&Record { client: Peer::Unix, ..record() }, LogFormat::Json);
+        let text = line(&Record { client: Peer::Unix, ..Record::example() }, LogFormat::Json);
         assert!(text.contains("\"client\":\"unix:\",\"client_port\":null,"), "{text}");
     }
 
     #[test]
     fn no_octet_leaves_its_field() {
         let all: Vec<u8> = (0..=255).collect();
-        let hostile =
-            Record { method: &all, target: &all, referer: &all, user_agent: &all, ..record() };
+        let hostile = Record {
+            method: &all,
+            target: &all,
+            referer: &all,
+            user_agent: &all,
+            ..Record::example()
+        };
         for format in [LogFormat::Json, LogFormat::Combined] {
             let text = line(&hostile, format);
             let inside = text.trim_end_matches('\n');
@@ -313,7 +294,7 @@ mod tests {
     #[test]
     fn of_a_field_so_much_is_written() {
         let long = [b'x'; FIELD_BYTES_MAX + 1];
-        let text = line(&Record { user_agent: &long, ..record() }, LogFormat::Combined);
+        let text = line(&Record { user_agent: &long, ..Record::example() }, LogFormat::Combined);
         assert_eq!(text.matches('x').count(), FIELD_BYTES_MAX);
     }
 }

@@ -6,7 +6,7 @@
 //! Invariants: labels are of closed sets (statuses, known methods, reasons, configured backends), so
 //! nothing that a peer sends makes this grow; noting is a few additions.
 //!
-//! Next: [`super::exposition`] and the status page read it.
+//! Next: [`super::exposition`], [`super::status`] and the status page read it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -34,8 +34,7 @@ const TARGET_BYTES_MAX: usize = 200;
 
 /// Methods that have a name of their own in a metric; the last is for all others, and for what was no
 /// request.
-pub const METHODS: [&str; 8] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "other"];
 
 /// Statuses have three digits (RFC 9110 section 15).
 const STATUS_MIN: u16 = 100;
@@ -186,6 +185,7 @@ impl Metrics {
     }
 
     fn note_trouble(&mut self, record: &Record<'_>, reason: Reason, backend: Option<usize>) {
+        // No failure: OPTIONS was meant for us.
         if reason == Reason::HopLimit {
             return;
         }

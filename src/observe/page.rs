@@ -14,9 +14,10 @@ mod digest;
 mod html;
 mod words;
 
+use std::fmt::Display;
 use std::sync::LazyLock;
 
-use super::metrics::{BackendMetrics, Tally, Trouble};
+use super::metrics::{BackendMetrics, Trouble};
 use super::snapshot::{BackendState, Readiness, Snapshot};
 use crate::config::{Intake, Role, Setting, Verify};
 use html::Html;
@@ -205,23 +206,20 @@ fn backend(out: &mut Html, state: &BackendState<'_>, metrics: &BackendMetrics, u
     }
     out.markup("</td><td data-name=\"Waiting\">").text(count(state.waiting as u64));
     out.markup("</td><td data-name=\"Responses\">");
-    responses(out, &metrics.codes);
+    tally(out, &metrics.codes.sorted());
     out.markup("</td><td data-name=\"Failed tries\">");
-    for (place, (reason, times)) in metrics.errors.iter().enumerate() {
-        out.markup(if place > 0 { "<br>" } else { "" });
-        out.text(count(times)).markup(" <code>").text(reason.word()).markup("</code>");
-    }
-    out.markup(if metrics.errors.iter().next().is_none() { "none" } else { "" });
+    let errors = metrics.errors.iter().map(|(reason, times)| (reason.word(), times));
+    tally(out, &errors.collect::<Vec<_>>());
     out.markup("</td></tr>");
 }
 
-fn responses(out: &mut Html, codes: &Tally<u16>) {
-    let codes = codes.sorted();
-    for (place, (code, times)) in codes.iter().enumerate() {
+/// How often there was which.
+fn tally(out: &mut Html, counts: &[(impl Display, u64)]) {
+    for (place, (which, times)) in counts.iter().enumerate() {
         out.markup(if place > 0 { "<br>" } else { "" });
-        out.text(count(*times)).markup(" <code>").text(code).markup("</code>");
+        out.text(count(*times)).markup(" <code>").text(which).markup("</code>");
     }
-    out.markup(if codes.is_empty() { "none" } else { "" });
+    out.markup(if counts.is_empty() { "none" } else { "" });
 }
 
 /// Troubles that differ in nothing but their time.

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of connections and of how it is shown. The server fills it when somebody asks.
 //!
-//! Next: [`super::exposition`] and the status page.
+//! Next: [`super::exposition`], [`super::status`] and the status page.
 
 use super::metrics::{BackendMetrics, Metrics};
 use crate::config::{Intake, Role, Setting, Verify};

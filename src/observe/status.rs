@@ -5,9 +5,10 @@
 
 use super::history::{STEP, Step};
 use super::json::Json;
-use super::metrics::{BackendMetrics, Trouble};
+use super::metrics::{BackendMetrics, Tally, Trouble};
 use super::snapshot::{BackendState, Snapshot};
 use crate::config::{Intake, Role, Setting, Verify};
+use crate::h1::reply::Reason;
 
 /// What it is called in `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/json";
@@ -75,12 +76,14 @@ fn backend(json: &mut Json<'_>, state: &BackendState<'_>, metrics: &BackendMetri
                 json.member(code.to_string()).number(count);
             }
         });
-        json.member("errors").object(|json| {
-            for (reason, count) in metrics.errors.iter() {
-                json.member(reason.word()).number(count);
-            }
-        });
+        json.member("errors").object(|json| reasons(json, &metrics.errors));
     });
+}
+
+fn reasons(json: &mut Json<'_>, counts: &Tally<Reason>) {
+    for (reason, count) in counts.iter() {
+        json.member(reason.word()).number(count);
+    }
 }
 
 fn traffic(json: &mut Json<'_>, snapshot: &Snapshot<'_>) {
@@ -98,11 +101,7 @@ fn traffic(json: &mut Json<'_>, snapshot: &Snapshot<'_>) {
             json.member(code).number(count);
         }
     });
-    json.member("retries").object(|json| {
-        for (reason, count) in metrics.retries.iter() {
-            json.member(reason.word()).number(count);
-        }
-    });
+    json.member("retries").object(|json| reasons(json, &metrics.retries));
     json.member("body_bytes").object(|json| {
         json.member("in").number(metrics.bytes_in);
         json.member("out").number(metrics.bytes_out);

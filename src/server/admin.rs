@@ -171,12 +171,7 @@ impl Desk {
     /// When the next visit is over.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.visits
-            .keys()
-            .into_iter()
-            .filter_map(|key| self.visits.get(key))
-            .map(|visit| visit.until)
-            .min()
+        self.visits.values().map(|visit| visit.until).min()
     }
 
     /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
@@ -188,15 +183,12 @@ impl Desk {
                 self.visits.remove(key);
             }
         }
-        let is_over = |visit: &Visit| visit.until <= now;
-        let over: Vec<Key> = self
-            .visits
-            .keys()
-            .into_iter()
-            .filter(|key| self.visits.get(*key).is_some_and(is_over))
-            .collect();
-        for key in over {
-            self.visits.remove(key);
+        if self.next_deadline().is_some_and(|first| first <= now) {
+            for key in self.visits.keys() {
+                if self.visits.get(key).is_some_and(|visit| visit.until <= now) {
+                    self.visits.remove(key);
+                }
+            }
         }
         while let Some(key) = self.waiting.pop_front() {
             if let Some(Stage::Waiting { page, .. }) = self.visits.get(key).map(|visit| visit.stage)

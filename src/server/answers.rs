@@ -63,10 +63,9 @@ impl EventLoop {
     }
 
     fn page(&mut self, page: Page, now: Now) -> Answer {
-        let readiness = self.readiness();
         match page {
             Page::Health => plain("200 OK", "ok\n"),
-            Page::Ready => match readiness {
+            Page::Ready => match self.readiness() {
                 Readiness::Ready => plain("200 OK", "ready\n"),
                 Readiness::Draining => plain(UNAVAILABLE, "stopping\n"),
                 Readiness::NoBackend => plain(UNAVAILABLE, "no backend is in\n"),

@@ -119,8 +119,7 @@ impl<N: Net> Worker<N> {
     #[must_use]
     pub fn client_counts(&self) -> ClientCounts {
         let mut counts = ClientCounts::default();
-        for key in self.clients.keys() {
-            let Some(client) = self.clients.get(key) else { continue };
+        for client in self.clients.values() {
             let place = match client.state {
                 ClientState::AwaitHead(_) if client.part.is_empty() => &mut counts.idle,
                 ClientState::AwaitHead(_)

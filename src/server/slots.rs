@@ -97,6 +97,11 @@ impl<T> Slots<T> {
         self.slab.iter().map(key).collect()
     }
 
+    /// All connections.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slab.iter().map(|(_, slot)| &slot.value)
+    }
+
     /// Gives memory back that a burst has needed.
     pub fn shrink(&mut self) {
         if self.slab.is_empty() {

@@ -64,7 +64,8 @@ class Group(Process):
         os.killpg(self.pid, number)
 
     def kill(self):
-        if self.child.poll() is None:
+        """The whole group, also where its first process has ended before the others."""
+        with contextlib.suppress(ProcessLookupError):
             self.signal(signal.SIGKILL)
         self.child.wait()
 

@@ -4,6 +4,11 @@ A scenario goes on after an expectation that was not met, because the figures th
 what explains it.
 """
 
+import signal
+import traceback
+
+import harness
+
 
 class Report:
     def __init__(self):
@@ -25,6 +30,20 @@ class Report:
         verdict = "PASS" if self.has_passed() else "FAIL"
         reason = "".join(f" [{complaint}]" for complaint in self._complaints)
         return f"{verdict} {name} ({seconds:.1f} s){reason}: {'; '.join(self._figures)}"
+
+
+def guarded(report, prefix, work):
+    """Does it within the time it may take; what it raises is a complaint."""
+    signal.signal(signal.SIGALRM, harness.too_long)
+    signal.alarm(harness.CHECK_SECONDS_MAX)
+    try:
+        work()
+    except harness.Failure as failure:
+        report.expect(False, f"{prefix}{failure}")
+    except Exception:
+        report.expect(False, prefix + traceback.format_exc().rstrip())
+    finally:
+        signal.alarm(0)
 
 
 def table(rows):
