@@ -37,37 +37,11 @@ pub enum Request {
     /// To run.
     Run(Box<Config>),
     /// To say what would run.
-    Check {
-        /// What that is.
-        config: Box<Config>,
-        /// What of it was said.
-        differences: Vec<Difference>,
-    },
+    Check(Box<Config>),
     /// To look whether traffic would get through.
     Doctor(Box<Config>),
     /// To print this text and be done.
     Print(String),
-}
-
-/// An option that has another value than its default. Shown, it is a line for people.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Difference {
-    /// Its name, without the hyphens in front.
-    pub option: &'static str,
-    /// Its value.
-    pub value: String,
-    /// The value that it would have, where there is one.
-    pub default: Option<String>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { option, value, default } = self;
-        match default {
-            Some(default) => write!(f, "{option} {value}, not {default}"),
-            None => write!(f, "{option} {value}"),
-        }
-    }
 }
 
 /// All options in force that have a value.
@@ -79,12 +53,6 @@ fn settings(draft: &Draft) -> Vec<Setting> {
     };
     // Where clients are awaited is a list, and told as one.
     OPTIONS.iter().filter(|option| option.long != "listen").filter_map(setting).collect()
-}
-
-fn differences(settings: &[Setting]) -> Vec<Difference> {
-    let others = settings.iter().filter(|setting| !setting.is_default()).cloned();
-    let told = |Setting { name, value, default }| Difference { option: name, value, default };
-    others.map(told).collect()
 }
 
 /// Something that is wrong with what was said. Shown, it is what belongs on the standard error.
@@ -134,12 +102,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, V
         findings.lines.push("--check looks at nothing: leave it out, or doctor".into());
     }
     let settings = settings(&draft);
-    let differences = differences(&settings);
     let config = finish(draft, settings, &mut findings);
     match config {
-        Some(config) if findings.is_empty() && errand.check => {
-            Ok(Request::Check { config: Box::new(config), differences })
-        }
+        Some(config) if findings.is_empty() && errand.check => Ok(Request::Check(Box::new(config))),
         Some(config) if findings.is_empty() => match errand.command {
             Command::Run => Ok(Request::Run(Box::new(config))),
             Command::Doctor => Ok(Request::Doctor(Box::new(config))),
@@ -581,8 +546,8 @@ mod tests {
     #[test]
     fn what_was_said_is_told_beside_the_default() {
         let line = "--check --timeout 5s --drain-timeout 30s --health / --log debug http://a";
-        let Ok(Request::Check { differences, .. }) = parse_line(line) else { panic!("{line}") };
-        let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        let Ok(Request::Check(config)) = parse_line(line) else { panic!("{line}") };
+        let told: Vec<String> = config.differences().map(ToString::to_string).collect();
         assert_eq!(told, ["timeout 5s, not 60s", "health /, not off", "log debug, not info"]);
     }
 

@@ -123,11 +123,12 @@ pub struct Config {
     pub server_timing: bool,
     /// How much is said on the standard error.
     pub log_level: LevelFilter,
-    /// All of that once more in words, for operators: option by option, but for addresses and backends.
+    /// All of that once more in words, for operators: option by option, but for where clients are awaited, and
+    /// backends.
     pub settings: Vec<Setting>,
 }
 
-/// An option in force, in words.
+/// An option in force, in words. Shown, it is a line about one that was not left as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// Its name, without the hyphens in front.
@@ -136,6 +137,23 @@ pub struct Setting {
     pub value: String,
     /// The value that it has where nobody says anything, if there is one.
     pub default: Option<String>,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value, default } = self;
+        match default {
+            Some(default) => write!(f, "{name} {value}, not {default}"),
+            None => write!(f, "{name} {value}"),
+        }
+    }
+}
+
+impl Config {
+    /// The settings that are not what they would be anyway.
+    pub fn differences(&self) -> impl Iterator<Item = &Setting> {
+        self.settings.iter().filter(|setting| !setting.is_default())
+    }
 }
 
 impl Setting {

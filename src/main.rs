@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use log::LevelFilter;
-use roundel::cli::{self, Difference, Request};
+use roundel::cli::{self, Request};
 use roundel::config::Config;
 use roundel::server::doctor::{self, Verdict};
 use roundel::server::{self, RunError};
@@ -19,7 +19,7 @@ use simple_logger::SimpleLogger;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => run(&config),
-        Ok(Request::Check { config, differences }) => check(&config, &differences),
+        Ok(Request::Check(config)) => check(&config),
         Ok(Request::Doctor(config)) => examine(&config),
         Ok(Request::Print(text)) => {
             print!("{text}");
@@ -32,15 +32,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(config: &Config, differences: &[Difference]) -> ExitCode {
-    let said: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    match server::plan::plan(config, &said) {
+fn check(config: &Config) -> ExitCode {
+    match server::plan::plan(config) {
         Ok(text) => {
             println!("{text}ok");
             ExitCode::SUCCESS
         }
-        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
-        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+        Err(error) => stopped(&error),
     }
 }
 
@@ -69,8 +67,7 @@ fn examine(config: &Config) -> ExitCode {
                 counts.iter().any(|(verdict, count)| *verdict == Verdict::Fail && *count > 0);
             if fails { ExitCode::from(1) } else { ExitCode::SUCCESS }
         }
-        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
-        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+        Err(error) => stopped(&error),
     }
 }
 
@@ -96,8 +93,7 @@ fn run(config: &Config) -> ExitCode {
     log::set_max_level(config.log_level);
     match server::run(config, &mut read_again) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ RunError::Failed(_)) => fail(&error.to_string(), 1),
-        Err(error @ RunError::Wrong(_)) => fail(&error.to_string(), 2),
+        Err(error) => stopped(&error),
     }
 }
 
@@ -105,11 +101,19 @@ fn run(config: &Config) -> ExitCode {
 fn read_again() -> Result<Config, Vec<String>> {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Request::Run(config)) => Ok(*config),
-        Ok(Request::Check { .. } | Request::Doctor(_) | Request::Print(_)) => {
+        Ok(Request::Check(_) | Request::Doctor(_) | Request::Print(_)) => {
             Err(vec!["nothing to run".to_owned()])
         }
         Err(complaints) => Err(complaints.iter().map(ToString::to_string).collect()),
     }
+}
+
+fn stopped(error: &RunError) -> ExitCode {
+    let code = match error {
+        RunError::Failed(_) => 1,
+        RunError::Wrong(_) => 2,
+    };
+    fail(&error.to_string(), code)
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {

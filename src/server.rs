@@ -85,8 +85,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     // Before anything else is opened: the descriptors are known by their numbers only.
     let mut inherited = Inherited::take();
     let program = keeper::program();
-    let descriptors = raise_descriptor_limit()
-        .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
+    let descriptors = descriptors_possible()?;
     let mut demos = Demos::default();
     let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;
@@ -230,16 +229,8 @@ fn warn_of_public_desk(address: &Address) {
 fn open(address: &Address) -> Result<Listener, RunError> {
     listen(address).map_err(|error| {
         let advice = match (address, error.kind()) {
-            (Address::Ip(address), io::ErrorKind::AddrInUse) => {
-                let port = address.port();
-                if cfg!(target_os = "linux") {
-                    format!("; to see who has it: ss -ltnp 'sport = :{port}'")
-                } else {
-                    format!("; to see who has it: lsof -iTCP:{port} -sTCP:LISTEN")
-                }
-            }
-            (Address::Unix(path), io::ErrorKind::AddrInUse) => {
-                format!("; to see who has it: lsof -a -U {}", path.as_str())
+            (_, io::ErrorKind::AddrInUse) => {
+                format!("; to see who has it: {}", who_listens(address))
             }
             (Address::Ip(_), io::ErrorKind::PermissionDenied) => {
                 "; ports below 1024 need root or CAP_NET_BIND_SERVICE".to_owned()
@@ -258,6 +249,23 @@ fn open(address: &Address) -> Result<Listener, RunError> {
         };
         RunError::Failed(format!("cannot listen on {address}: {error}{advice}"))
     })
+}
+
+/// How many descriptors this process may have, once it has asked for as many as it can get.
+fn descriptors_possible() -> Result<u64, RunError> {
+    raise_descriptor_limit()
+        .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))
+}
+
+/// The command that tells who listens at an address.
+fn who_listens(address: &Address) -> String {
+    match address {
+        Address::Ip(ip) if cfg!(target_os = "linux") => {
+            format!("ss -ltnp 'sport = :{}'", ip.port())
+        }
+        Address::Ip(ip) => format!("lsof -iTCP:{} -sTCP:LISTEN", ip.port()),
+        Address::Unix(path) => format!("lsof -a -U {}", path.as_str()),
+    }
 }
 
 /// A number that is different in each process: the standard library seeds its hash maps with one.

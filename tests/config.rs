@@ -54,9 +54,7 @@ impl Drop for Folder {
 
 fn parse(arguments: &[&str]) -> Result<Config, Vec<Complaint>> {
     match cli::parse(arguments.iter().map(OsString::from))? {
-        Request::Run(config) | Request::Doctor(config) | Request::Check { config, .. } => {
-            Ok(*config)
-        }
+        Request::Run(config) | Request::Doctor(config) | Request::Check(config) => Ok(*config),
         Request::Print(text) => panic!("{text}"),
     }
 }

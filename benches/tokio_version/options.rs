@@ -56,7 +56,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         lines.join("\n")
     })?;
     match request {
-        cli::Request::Check { .. } => Err("--check is for roundel alone".into()),
+        cli::Request::Check(_) => Err("--check is for roundel alone".into()),
         cli::Request::Doctor(_) => Err("the doctor is for roundel alone".into()),
         cli::Request::Print(text) => Ok(Request::Print(format!("{PREFACE}{text}"))),
         cli::Request::Run(config) => subset(*config).map(|options| Request::Run(Box::new(options))),

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use super::DOCTOR;
 use super::options::{FORMATS, LEVELS, OPTIONS, Opt, POLICIES, Set};
-use crate::config::nearest::nearest;
+use crate::config::nearest::suggestion;
 
 /// Something that can be made.
 struct Product {
@@ -35,9 +35,7 @@ pub(super) fn generate(name: &str) -> Result<String, String> {
         return Ok((product.make)());
     }
     let names = PRODUCTS.map(|product| product.name);
-    let near =
-        nearest(name, names).map_or_else(String::new, |near| format!(": did you mean {near}?"));
-    Err(format!("what can be made is one of {}{near}", names.join(", ")))
+    Err(format!("what can be made is one of {}{}", names.join(", "), suggestion(name, names)))
 }
 
 /// What can stand for the value of an option.

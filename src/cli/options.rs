@@ -21,7 +21,7 @@ use crate::config::backend_url::parse_count;
 use crate::config::cidr::parse_trusted;
 use crate::config::duration::{parse_delay, parse_duration, show_duration};
 use crate::config::health::{PROBE_INTERVAL, PROBE_TIMEOUT, parse_probe_path};
-use crate::config::nearest::nearest;
+use crate::config::nearest::suggestion;
 use crate::config::size::{parse_size, show_size};
 use crate::config::{
     Address, BackendConfig, Balance, Limits, LogDestination, LogFormat, Timeouts, Trusted,
@@ -162,7 +162,10 @@ macro_rules! timeout {
             value: Some("DURATION"),
             help: $help,
             shown: |draft| Some(show_duration(draft.timeouts.$field)),
-            set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.$field, text)),
+            set: Set::Once(|draft, text| {
+                draft.timeouts.$field = parse_duration(text)?;
+                Ok(())
+            }),
         }
     };
 }
@@ -195,6 +198,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         short: Some('l'),
         value: Some("ADDR"),
         help: "accept clients at IP:PORT or unix:/PATH; repeatable",
+        // Settings leave it out: only the default is ever shown.
         shown: |_| Some(DEFAULT_LISTEN.into()),
         set: Set::Many {
             add: |draft, text| parse_listen(text).map(|address| draft.listen.push(address)),
@@ -288,14 +292,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         }),
     },
     timeout!("retry-timeout", tries, "all tries of a request together end after this time"),
-    Opt {
-        long: "timeout",
-        short: None,
-        value: Some("DURATION"),
-        help: "silence that ends an open request",
-        shown: |draft| Some(show_duration(draft.timeouts.silence)),
-        set: Set::Once(|draft, text| set_duration(&mut draft.timeouts.silence, text)),
-    },
+    timeout!("timeout", silence, "silence that ends an open request"),
     Opt {
         long: "response-timeout",
         short: None,
@@ -500,11 +497,6 @@ fn or(value: Option<impl ToString>, without: &str) -> String {
     value.map_or_else(|| without.to_owned(), |value| value.to_string())
 }
 
-fn set_duration(field: &mut Duration, text: &str) -> Result<(), String> {
-    *field = parse_duration(text)?;
-    Ok(())
-}
-
 pub(super) fn parse_listen(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
         return parse_socket_path(path).map(Address::Unix);
@@ -577,14 +569,11 @@ fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     let formats = [LogFormat::Text, LogFormat::Json, LogFormat::Combined];
     let found = formats.into_iter().find(|format| format.to_string() == text);
     found.ok_or_else(|| {
-        let nearest = nearest(text, FORMATS).map(|word| format!(": did you mean {word}?"));
-        format!("a format is one of {}{}", FORMATS.join(", "), nearest.unwrap_or_default())
+        format!("a format is one of {}{}", FORMATS.join(", "), suggestion(text, FORMATS))
     })
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {
-    text.parse().map_err(|_| {
-        let nearest = nearest(text, LEVELS).map(|level| format!(": did you mean {level}?"));
-        format!("a level is one of {}{}", LEVELS.join(", "), nearest.unwrap_or_default())
-    })
+    text.parse()
+        .map_err(|_| format!("a level is one of {}{}", LEVELS.join(", "), suggestion(text, LEVELS)))
 }

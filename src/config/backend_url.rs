@@ -10,7 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address::{SocketPath, UNIX_PREFIX, parse_socket_path};
-use super::nearest::nearest;
+use super::nearest::suggestion;
 
 /// How a backend is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -382,10 +382,7 @@ fn apply_setting(backend: &mut BackendConfig, part: &str) -> Result<(), String> 
     };
     let names = || SETTINGS.iter().map(|setting| setting.name);
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-        let hint = match nearest(name, names()) {
-            Some(near) => format!(": did you mean {near}?"),
-            None => String::new(),
-        };
+        let hint = suggestion(name, names());
         let all = names().collect::<Vec<_>>().join(", ");
         return Err(format!("after the URL only {all} may follow, with commas{hint}"));
     };
@@ -487,9 +484,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), String> {
     if digits.contains(':') {
         return Err(format!("an IPv6 address stands in brackets: [{authority}]"));
     }
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     match digits.parse::<u16>() {
-        Ok(port) if plain && port > 0 => Ok((host, Some(port))),
+        Ok(port) if is_plain(digits) && port > 0 => Ok((host, Some(port))),
         _ => Err("a port is a number from 1 to 65535".into()),
     }
 }

@@ -43,7 +43,7 @@ pub fn parse_delay(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Writes a duration in the largest unit that divides it: the inverse of [`parse_duration`].
+/// Writes a duration in a unit that divides it, minutes from ten on: the inverse of [`parse_delay`].
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let ms = duration.as_millis();

@@ -13,6 +13,11 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (distance <= candidate.len().div_ceil(3)).then_some(candidate)
 }
 
+/// `: did you mean WORD?`, or nothing where no candidate is near.
+pub fn suggestion<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(text, candidates).map_or_else(String::new, |near| format!(": did you mean {near}?"))
+}
+
 /// How many octets have to be changed, added or removed to make one text the other.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();

@@ -49,6 +49,13 @@ impl ResponseHead<'_> {
             }
     }
 
+    /// Whether another response may follow on its connection: the backend lets it, and this is no 204 that
+    /// announces content, for such a one may send some.
+    #[must_use]
+    pub fn may_persist(&self) -> bool {
+        self.persistent && !(self.status == 204 && self.announces_content())
+    }
+
     /// Whether another response to the same request follows. A 101 is the last one in HTTP.
     #[must_use]
     pub fn is_interim(&self) -> bool {

@@ -16,7 +16,7 @@ use std::process::Command;
 use mio::net::{TcpListener, UnixListener};
 use socket2::Socket;
 
-use super::listener::Listener;
+use super::listener::{Listener, set_inherited};
 use super::sys::{adopt_descriptor, inheritable};
 use super::unix::{self, SocketFile};
 
@@ -155,10 +155,7 @@ fn open(socket: Socket, file: File) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     if !address.is_unix() {
-        // What accepted sockets inherit, as for those that we open ourselves.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        socket.set_out_of_band_inline(true)?;
+        set_inherited(&socket)?;
         return Ok(Listener::Tcp(TcpListener::from_std(socket.into())));
     }
     let path = unix::path_of(&address)?;

@@ -119,7 +119,14 @@ pub fn listen(address: &Address) -> io::Result<Listener> {
     }
 }
 
-/// What is set on the listening socket, accepted ones inherit: no call per connection.
+/// What is set on a listening socket, accepted ones inherit: no call per connection.
+pub(super) fn set_inherited(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    // Otherwise a read stops at an urgent octet, and a short read would not mean that all is read.
+    socket.set_out_of_band_inline(true)
+}
+
 fn listen_on_ip(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -128,10 +135,7 @@ fn listen_on_ip(address: SocketAddr) -> io::Result<TcpListener> {
         // An IPv6 listener is for IPv6: who wants both families says so with two listeners.
         socket.set_only_v6(true)?;
     }
-    socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    // Otherwise a read stops at an urgent octet, and a short read would not mean that all is read.
-    socket.set_out_of_band_inline(true)?;
+    set_inherited(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG_MAX)?;
     Ok(TcpListener::from_std(socket.into()))

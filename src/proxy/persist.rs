@@ -70,10 +70,9 @@ pub(super) fn decide(
         && !ends_by_close
         && !stopping;
     // A backend that answers before it has the whole body, or without the 100 that the client waits for,
-    // may take what is still to come of it for a request. A 204 that announces content may send some.
+    // may take what is still to come of it for a request.
     let is_in_step = took == Took::All && !exchange.awaits_continue_in_vain();
-    let contradicts_itself = head.status == 204 && head.announces_content();
-    let promise = if head.persistent && is_in_step && !contradicts_itself {
+    let promise = if head.may_persist() && is_in_step {
         BackendPromise::Persist { keep_alive: head.keep_alive }
     } else {
         BackendPromise::Close

@@ -18,16 +18,15 @@ use std::time::Duration;
 
 use super::backends::Backend;
 use super::secured::secured;
-use super::{RunError, configured};
+use super::{RunError, configured, descriptors_possible};
 use crate::config::{BackendConfig, Config};
-use crate::net::sys::raise_descriptor_limit;
 use backend::{Patience, look_at};
 
 /// The longest that anything is waited for: a name, a connection, an answer, the end of silence.
 pub const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Descriptors for each backend that is looked at: a poll and a socket, twice, since it may have
-/// several addresses.
+/// Descriptors for each backend that is looked at: what one with one address needs, and one more. Names with many
+/// addresses need more, for which the other half of the descriptors is left.
 const DESCRIPTORS_PER_BACKEND: u64 = 4;
 
 /// The most backends that are looked at side by side.
@@ -100,8 +99,7 @@ impl fmt::Display for Finding {
 /// # Errors
 /// When it cannot even begin, as [`super::run`] says it.
 pub fn examine(config: &Config, tell: &mut dyn FnMut(&Finding)) -> Result<(), RunError> {
-    let descriptors = raise_descriptor_limit()
-        .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
+    let descriptors = descriptors_possible()?;
     let mut demos = None;
     let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;

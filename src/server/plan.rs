@@ -4,15 +4,14 @@
 //! Knows nothing of options and of the loop. Invariant: nothing is opened, bound or written; what would
 //! be an error at the start is one here, as far as that can be told without.
 
-use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use super::RunError;
 use super::demo::DEMO_BACKENDS_COUNT;
 use super::descriptors::{DESCRIPTORS_RESERVED, clients_possible, pipes_max};
 use super::secured::secured;
+use super::{RunError, descriptors_possible};
 use crate::config::backend_url::Identity;
 use crate::config::limits::{
     CARRY_BYTES_MAX, HELD_BYTES_MAX, PIPE_BYTES, READ_BYTES_MAX, READ_BYTES_START,
@@ -24,18 +23,13 @@ use crate::config::{
 };
 use crate::net::HEADROOM_BYTES;
 use crate::net::resolve::{Lookup, SystemLookup};
-use crate::net::sys::raise_descriptor_limit;
-
-/// What runs besides, in the words of whoever read the options.
-type Said = [String];
 
 /// Says what would run, in lines.
 ///
 /// # Errors
 /// When it could not, as [`super::run`] says it.
-pub fn plan(config: &Config, said: &Said) -> Result<String, RunError> {
-    let descriptors = raise_descriptor_limit()
-        .map_err(|e| RunError::Failed(format!("cannot read the limit of descriptors: {e}")))?;
+pub fn plan(config: &Config) -> Result<String, RunError> {
+    let descriptors = descriptors_possible()?;
     let backends = match &config.backends {
         Backends::Configured(backends) => backends.as_slice(),
         Backends::Demo => &[],
@@ -58,18 +52,15 @@ pub fn plan(config: &Config, said: &Said) -> Result<String, RunError> {
         }
         Backends::Demo => lines.push(format!("  {DEMO_BACKENDS_COUNT} inside this process")),
     }
+    let said: Vec<String> = config.differences().map(|one| format!("  {one}")).collect();
     if !said.is_empty() {
         lines.push("options".to_owned());
-        lines.extend(said.iter().map(|said| format!("  {said}")));
+        lines.extend(said);
     }
     lines.push("at most".to_owned());
     let machine = Machine { descriptors, memory_bytes: available_memory() };
     lines.extend(costs(config, &machine).into_iter().map(|line| format!("  {line}")));
-    Ok(lines.iter().fold(String::new(), |mut text, line| {
-        // Writing to a text does not fail.
-        let _ = writeln!(text, "{line}");
-        text
-    }))
+    Ok(lines.join("\n") + "\n")
 }
 
 /// Where a backend is now.

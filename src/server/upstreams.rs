@@ -20,7 +20,7 @@ use crate::proxy::upstream::{Purpose, Upstream, UpstreamState};
 
 /// A backend that says for how long it keeps an idle connection closes it then; we stop using it this
 /// much earlier, so that the two do not meet.
-pub(super) const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 impl<N: Net> Worker<N> {
     /// An exchange is over: its connection serves the next, rests, or ends.
@@ -72,9 +72,7 @@ impl<N: Net> Worker<N> {
         let Some(upstream) = self.upstreams.get_mut(key) else {
             return;
         };
-        let announced = keep_alive.map(|keep| keep.saturating_sub(KEEP_ALIVE_MARGIN));
-        let rest =
-            announced.unwrap_or(self.shared.timeouts.pool_idle).min(self.shared.timeouts.pool_idle);
+        let rest = rest_time(keep_alive, self.shared.timeouts.pool_idle);
         if rest.is_zero() {
             return self.close_upstream(key);
         }
@@ -159,6 +157,11 @@ impl<N: Net> Worker<N> {
             self.close_upstream(key);
         }
     }
+}
+
+/// How long a connection rests that its backend keeps for so long, if it says.
+pub(super) fn rest_time(announced: Option<Duration>, pool_idle: Duration) -> Duration {
+    announced.map_or(pool_idle, |keep| keep.saturating_sub(KEEP_ALIVE_MARGIN).min(pool_idle))
 }
 
 /// Whether a connection that was not asked anything has nothing to say. TLS may have had something to

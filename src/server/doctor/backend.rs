@@ -25,7 +25,7 @@ use crate::h1::text::push_timestamp;
 use crate::net::resolve::{Lookup, SystemLookup};
 use crate::net::transport::{HandshakeError, Security, TlsFacts};
 use crate::server::backends::Backend;
-use crate::server::upstreams::KEEP_ALIVE_MARGIN;
+use crate::server::upstreams::rest_time;
 
 /// The most addresses of a name that are tried.
 const ADDRESSES_COUNT_MAX: usize = 16;
@@ -350,9 +350,7 @@ impl Look<'_> {
                 return self.advise("--health with a path that has a short one shows it");
             }
         };
-        let ours = self.patience.timeouts.pool_idle;
-        let used = announced
-            .map_or(ours, |announced| announced.saturating_sub(KEEP_ALIVE_MARGIN).min(ours));
+        let used = rest_time(announced, self.patience.timeouts.pool_idle);
         let said = announced.map_or_else(String::new, |announced| {
             format!(", as it says for {} (Keep-Alive)", show_duration(announced))
         });

@@ -13,6 +13,7 @@ use crate::config::limits::BACKLOG_MAX;
 use crate::config::{Address, Config, SocketPath};
 use crate::net::listener::{Listener, listen};
 use crate::server::descriptors::{DESCRIPTORS_RESERVED, UPSTREAMS_RESERVED_MAX, clients_possible};
+use crate::server::who_listens;
 
 /// Fewer descriptors than this are a default that nobody has raised.
 const DESCRIPTORS_USUAL_MIN: u64 = 4096;
@@ -85,13 +86,7 @@ fn taken(address: &Address, check: &'static str) -> Finding {
                 .advise(format!("stop it, or choose another --{check}"))
         }
         None => {
-            let look = match address {
-                Address::Ip(address) if cfg!(target_os = "linux") => {
-                    format!("ss -ltnp 'sport = :{}'", address.port())
-                }
-                Address::Ip(address) => format!("lsof -iTCP:{} -sTCP:LISTEN", address.port()),
-                Address::Unix(path) => format!("lsof -a -U {}", path.as_str()),
-            };
+            let look = who_listens(address);
             Finding::new(Verdict::Fail, &subject, check, "is taken")
                 .advise(format!("to see by whom, as root: {look}"))
         }

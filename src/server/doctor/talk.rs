@@ -302,8 +302,7 @@ fn judge(head: &[u8]) -> Result<Option<(u16, Body)>, Reason> {
     if head.status == 101 {
         return Err(Reason::UnexpectedUpgrade);
     }
-    let contradicts_itself = head.status == 204 && head.announces_content();
-    let ends = !head.persistent || head.framing == Framing::UntilClose || contradicts_itself;
+    let ends = !head.may_persist() || head.framing == Framing::UntilClose;
     let then = if ends { Then::Ends } else { Then::Persists(head.keep_alive) };
     let state = BodyState::new(head.framing, Emit::Chunks);
     Ok(Some((head.status, Body { then, state })))

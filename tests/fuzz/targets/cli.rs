@@ -68,7 +68,7 @@ fn check_duration(text: &str) {
 
 fn check_arguments(arguments: Vec<OsString>) {
     match cli::parse(arguments) {
-        Ok(Request::Run(config) | Request::Doctor(config) | Request::Check { config, .. }) => {
+        Ok(Request::Run(config) | Request::Doctor(config) | Request::Check(config)) => {
             assert!(!config.listen.is_empty());
             if let Backends::Configured(backends) = &config.backends {
                 assert!(!backends.is_empty());
