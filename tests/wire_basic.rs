@@ -701,6 +701,7 @@ fn the_tokio_version_refuses_what_it_does_not_do() {
         &["--health", "/"],
         &["--max-body", "1KiB"],
         &["--body-timeout", "1s"],
+        &["--server-timing"],
     ] {
         let _row = row(option.join(" "));
         let outcome =

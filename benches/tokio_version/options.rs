@@ -98,6 +98,7 @@ fn subset(config: Config) -> Result<Options, String> {
         || config.health != HealthConfig::default()
         || config.access_log.is_some()
         || config.admin.is_some()
+        || config.server_timing
         || backends.iter().any(is_particular)
     {
         return Err(
