@@ -38,6 +38,16 @@ impl FieldSet {
     pub fn contains(self, place: usize) -> bool {
         self.0 >> place & 1 == 1
     }
+
+    /// Those of these fields that are in the set, in their order. Costs nothing where the set is empty.
+    pub fn of<'a>(self, fields: &'a [Field<'a>]) -> impl Iterator<Item = &'a Field<'a>> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let place = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            fields.get(place)
+        })
+    }
 }
 
 /// What a field name means to us.
@@ -99,53 +109,71 @@ pub enum Forwarding {
 /// cannot tell the two apart.
 #[must_use]
 pub fn known(name: &[u8]) -> Known {
-    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-    let is_like = |other: &str| {
-        let fold = |b: u8| {
-            if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' }
-        };
-        name.iter().map(|b| fold(*b)).eq(other.bytes())
-    };
-    // By length first: most names are told apart by that alone.
-    match name.len() {
-        2 if is("te") => Known::Te,
-        4 if is("host") => Known::Host,
-        6 if is("expect") => Known::Expect,
-        6 if is("cookie") => Known::Credentials,
-        7 if is("upgrade") => Known::Upgrade,
-        7 if is("trailer") => Known::HopByHop,
-        9 if is("forwarded") => Known::Forwarding(Forwarding::Standard),
-        9 if is("x-real-ip") => Known::Forwarding(Forwarding::RealIp),
-        9 if is_like("x-real-ip") => Known::LookAlike,
-        10 if is("connection") => Known::Connection,
-        10 if is("keep-alive") => Known::KeepAlive,
-        10 if is("set-cookie") => Known::HeadOnly,
-        12 if is("content-type") => Known::HeadOnly,
-        12 if is("max-forwards") => Known::MaxForwards,
-        12 if is("x-request-id") => Known::RequestId,
-        12 if is_like("x-request-id") => Known::LookAlike,
-        13 if is("authorization") => Known::Credentials,
-        13 if is("cache-control") || is("content-range") => Known::HeadOnly,
-        14 if is("content-length") => Known::ContentLength,
-        14 if is_like("content-length") => Known::LookAlike,
-        15 if is("x-forwarded-for") => Known::Forwarding(Forwarding::For),
-        15 if is_like("x-forwarded-for") => Known::LookAlike,
-        16 if is("x-forwarded-host") => Known::Forwarding(Forwarding::Host),
-        16 if is("x-forwarded-port") => Known::Forwarding(Forwarding::Other),
-        16 if is_like("x-forwarded-host") || is_like("x-forwarded-port") => Known::LookAlike,
-        16 if is("proxy-connection") => Known::HopByHop,
-        16 if is("content-encoding") => Known::HeadOnly,
-        16 if is("www-authenticate") => Known::HeadOnly,
-        17 if is("transfer-encoding") => Known::TransferEncoding,
-        17 if is_like("transfer-encoding") => Known::LookAlike,
-        17 if is("x-forwarded-proto") => Known::Forwarding(Forwarding::Proto),
-        17 if is_like("x-forwarded-proto") => Known::LookAlike,
-        18 if is("proxy-authenticate") => Known::HopByHop,
-        18 if is("x-forwarded-server") => Known::Forwarding(Forwarding::Other),
-        18 if is_like("x-forwarded-server") => Known::LookAlike,
-        19 if is("proxy-authorization") => Known::HopByHop,
+    let is = |other: &str| is_spelled(name, other.as_bytes());
+    // By length and first letter: most names are told apart by these alone.
+    let Some(first) = name.first() else { return Known::Other };
+    match (name.len(), first | 0x20) {
+        (2, b't') if is("te") => Known::Te,
+        (4, b'h') if is("host") => Known::Host,
+        (6, b'e') if is("expect") => Known::Expect,
+        (6, b'c') if is("cookie") => Known::Credentials,
+        (7, b'u') if is("upgrade") => Known::Upgrade,
+        (7, b't') if is("trailer") => Known::HopByHop,
+        (9, b'f') if is("forwarded") => Known::Forwarding(Forwarding::Standard),
+        (9, b'x') if is("x-real-ip") => Known::Forwarding(Forwarding::RealIp),
+        (10, b'c') if is("connection") => Known::Connection,
+        (10, b'k') if is("keep-alive") => Known::KeepAlive,
+        (10, b's') if is("set-cookie") => Known::HeadOnly,
+        (12, b'c') if is("content-type") => Known::HeadOnly,
+        (12, b'm') if is("max-forwards") => Known::MaxForwards,
+        (12, b'x') if is("x-request-id") => Known::RequestId,
+        (13, b'a') if is("authorization") => Known::Credentials,
+        (13, b'c') if is("cache-control") || is("content-range") => Known::HeadOnly,
+        (14, b'c') if is("content-length") => Known::ContentLength,
+        (15, b'x') if is("x-forwarded-for") => Known::Forwarding(Forwarding::For),
+        (16, b'x') if is("x-forwarded-host") => Known::Forwarding(Forwarding::Host),
+        (16, b'x') if is("x-forwarded-port") => Known::Forwarding(Forwarding::Other),
+        (16, b'p') if is("proxy-connection") => Known::HopByHop,
+        (16, b'c') if is("content-encoding") => Known::HeadOnly,
+        (16, b'w') if is("www-authenticate") => Known::HeadOnly,
+        (17, b't') if is("transfer-encoding") => Known::TransferEncoding,
+        (17, b'x') if is("x-forwarded-proto") => Known::Forwarding(Forwarding::Proto),
+        (18, b'p') if is("proxy-authenticate") => Known::HopByHop,
+        (18, b'x') if is("x-forwarded-server") => Known::Forwarding(Forwarding::Other),
+        (19, b'p') if is("proxy-authorization") => Known::HopByHop,
+        (9.., b'c' | b't' | b'x') if looks_alike(name) => Known::LookAlike,
         _ => Known::Other,
     }
+}
+
+/// Whether a name becomes one of these when each octet that is no letter and no digit is a hyphen.
+fn looks_alike(name: &[u8]) -> bool {
+    const TAKEN_FOR: [&str; 9] = [
+        "x-real-ip",
+        "x-request-id",
+        "content-length",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "transfer-encoding",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+    ];
+    let fold = |b: &u8| if b.is_ascii_alphanumeric() { b.to_ascii_lowercase() } else { b'-' };
+    TAKEN_FOR
+        .iter()
+        .any(|other| name.len() == other.len() && name.iter().map(fold).eq(other.bytes()))
+}
+
+/// Whether a token is this one, which has lower-case letters and hyphens, and the same length.
+///
+/// The bit that makes letters lower-case changes a hyphen into itself, and nothing that a token may have
+/// into one. All octets are compared, whether or not the first differ: then it is a few instructions for
+/// all of them rather than a few for each.
+fn is_spelled(token: &[u8], lower: &[u8]) -> bool {
+    debug_assert_eq!(token.len(), lower.len(), "told apart by length first");
+    let differing = token.iter().zip(lower).map(|(octet, lower)| (octet | 0x20) ^ lower);
+    differing.fold(0, |all, bits| all | bits) == 0
 }
 
 /// What a trailer section must not say, besides what [`known`] knows: fields that change what a request

@@ -208,14 +208,14 @@ fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFact
     let believed = client.trust == Trust::Full;
     out.extend_from_slice(b"X-Forwarded-For: ");
     if believed {
-        push_claims(out, head.fields, Forwarding::For);
+        push_claims(out, head, Forwarding::For);
     }
     push_address_or_unknown(out, client.address);
     out.extend_from_slice(b"\r\n");
     let proto = client.proto.as_bytes();
     push_truth(out, head, believed, Forwarding::Proto, b"X-Forwarded-Proto", Some(proto));
     push_truth(out, head, believed, Forwarding::Host, b"X-Forwarded-Host", head.host);
-    if claims(head.fields, Forwarding::RealIp).next().is_some() {
+    if claims(head, Forwarding::RealIp).next().is_some() {
         let mut octets = Vec::with_capacity(40);
         // A single address, or none: there is no word for one that is not known.
         let address = client.address.map(|address| {
@@ -224,16 +224,16 @@ fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFact
         });
         push_truth(out, head, believed, Forwarding::RealIp, b"X-Real-IP", address);
     }
-    if claims(head.fields, Forwarding::Standard).next().is_some() {
+    if claims(head, Forwarding::Standard).next().is_some() {
         out.extend_from_slice(b"Forwarded: ");
         if believed {
-            push_claims(out, head.fields, Forwarding::Standard);
+            push_claims(out, head, Forwarding::Standard);
         }
         push_forwarded_element(out, client);
         out.extend_from_slice(b"\r\n");
     }
     if believed {
-        for field in head.fields {
+        for field in head.forwarding.of(head.fields) {
             if known(field.name.as_bytes()) == Known::Forwarding(Forwarding::Other) {
                 push_field(out, field.name.as_bytes(), field.value);
             }
@@ -251,17 +251,17 @@ fn push_forwarding(out: &mut Vec<u8>, head: &RequestHead<'_>, client: ClientFact
 }
 
 /// What a client sent in one of the forwarding fields.
-fn claims<'a>(fields: &'a [Field<'a>], which: Forwarding) -> impl Iterator<Item = &'a [u8]> {
-    fields
-        .iter()
+fn claims<'a>(head: &RequestHead<'a>, which: Forwarding) -> impl Iterator<Item = &'a [u8]> {
+    head.forwarding
+        .of(head.fields)
         .filter(move |field| known(field.name.as_bytes()) == Known::Forwarding(which))
         .map(|field| field.value)
         .filter(|value| !value.is_empty())
 }
 
 /// Writes the claims as the beginning of a list.
-fn push_claims(out: &mut Vec<u8>, fields: &[Field<'_>], which: Forwarding) {
-    for claim in claims(fields, which) {
+fn push_claims(out: &mut Vec<u8>, head: &RequestHead<'_>, which: Forwarding) {
+    for claim in claims(head, which) {
         out.extend_from_slice(claim);
         out.extend_from_slice(b", ");
     }
@@ -276,7 +276,7 @@ fn push_truth(
     name: &[u8],
     truth: Option<&[u8]>,
 ) {
-    let claim = if believed { claims(head.fields, which).next() } else { None };
+    let claim = if believed { claims(head, which).next() } else { None };
     if let Some(value) = claim.or(truth) {
         push_field(out, name, value);
     }

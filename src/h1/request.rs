@@ -55,6 +55,8 @@ pub struct RequestHead<'a> {
     pub fields: &'a [Field<'a>],
     /// Those of them that do not go on as they are.
     pub ours: FieldSet,
+    /// Those of these that claim who asked.
+    pub forwarding: FieldSet,
     /// Where the body ends.
     pub framing: Framing,
     /// A well-formed `X-Request-Id`.
@@ -145,6 +147,7 @@ struct RequestLine<'a> {
 #[derive(Default)]
 struct Said<'a> {
     ours: FieldSet,
+    forwarding: FieldSet,
     length: ContentLength,
     coding: TransferCoding,
     options: ConnectionOptions<'a>,
@@ -180,7 +183,8 @@ fn judge<'a>(
         _ => Method::Other,
     };
     let target = parse_target(line.method, line.target).map_err(|_| Reason::BadTarget)?;
-    let mut said = listen(fields)?;
+    let mut said = Said::default();
+    said.listen(fields)?;
     let host = agree_on_host(target, &said, line.version)?;
     let framing = request_framing(line.version, said.length, said.coding).map_err(|e| match e {
         FramingError::Ambiguous => Reason::BadFraming,
@@ -215,6 +219,7 @@ fn judge<'a>(
         host,
         fields,
         ours: said.ours,
+        forwarding: said.forwarding,
         framing,
         request_id: said.request_id.filter(|id| said.request_ids == 1 && is_request_id(id)),
         max_forwards,
@@ -232,48 +237,51 @@ fn judge<'a>(
     })
 }
 
-/// Walks over the fields once and keeps what is for us.
-fn listen<'a>(fields: &'a [Field<'a>]) -> Result<Said<'a>, Reason> {
-    let mut said = Said::default();
-    for (place, field) in fields.iter().enumerate() {
-        match known(field.name.as_bytes()) {
-            Known::Other | Known::Credentials | Known::HeadOnly => continue,
-            Known::RequestId => {
-                said.request_ids += 1;
-                said.request_id = Some(field.value);
-            }
-            Known::MaxForwards => {
-                said.hops.add(field.value);
-                continue;
-            }
-            Known::Host => {
-                said.hosts += 1;
-                said.host = Some(field.value);
-            }
-            Known::ContentLength => said.length.add(field.value),
-            Known::TransferEncoding => said.coding.add(field.value),
-            Known::Connection => {
-                said.options.add(field.value).map_err(|_| Reason::BadField)?;
-            }
-            Known::Te => {
-                said.names_trailers |=
-                    list(field.value).any(|e| e.eq_ignore_ascii_case(b"trailers"));
-            }
-            Known::Upgrade => {
-                said.names_protocol |= offered_protocols(field.value).next().is_some();
-            }
-            Known::Expect => {
-                if !field.value.eq_ignore_ascii_case(b"100-continue") {
-                    // Not ours to judge (RFC 9110 section 10.1.1): the backend may answer 417.
+impl<'a> Said<'a> {
+    /// Walks over the fields once and keeps what is for us. In place: it is large, with room for all that
+    /// `Connection` may name.
+    fn listen(&mut self, fields: &'a [Field<'a>]) -> Result<(), Reason> {
+        for (place, field) in fields.iter().enumerate() {
+            match known(field.name.as_bytes()) {
+                Known::Other | Known::Credentials | Known::HeadOnly => continue,
+                Known::RequestId => {
+                    self.request_ids += 1;
+                    self.request_id = Some(field.value);
+                }
+                Known::MaxForwards => {
+                    self.hops.add(field.value);
                     continue;
                 }
-                said.expects_continue = true;
+                Known::Host => {
+                    self.hosts += 1;
+                    self.host = Some(field.value);
+                }
+                Known::ContentLength => self.length.add(field.value),
+                Known::TransferEncoding => self.coding.add(field.value),
+                Known::Connection => {
+                    self.options.add(field.value).map_err(|_| Reason::BadField)?;
+                }
+                Known::Te => {
+                    self.names_trailers |=
+                        list(field.value).any(|e| e.eq_ignore_ascii_case(b"trailers"));
+                }
+                Known::Upgrade => {
+                    self.names_protocol |= offered_protocols(field.value).next().is_some();
+                }
+                Known::Expect => {
+                    if !field.value.eq_ignore_ascii_case(b"100-continue") {
+                        // Not ours to judge (RFC 9110 section 10.1.1): the backend may answer 417.
+                        continue;
+                    }
+                    self.expects_continue = true;
+                }
+                Known::Forwarding(_) => self.forwarding.insert(place),
+                Known::KeepAlive | Known::HopByHop | Known::LookAlike => {}
             }
-            Known::KeepAlive | Known::HopByHop | Known::Forwarding(_) | Known::LookAlike => {}
+            self.ours.insert(place);
         }
-        said.ours.insert(place);
+        Ok(())
     }
-    Ok(said)
 }
 
 /// The longest request id that is passed on.

@@ -55,21 +55,19 @@ fn octets_through_lf(octets: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     const LF: u64 = ONES * b'\n' as u64;
-    let mut words = octets.chunks_exact(8);
-    let mut passed = 0;
-    for word in words.by_ref() {
-        let word = word.try_into().map_or(0, u64::from_le_bytes);
+    let mut rest = octets;
+    while let Some((word, after)) = rest.split_first_chunk() {
         // Octets that are LF become zero, and borrowing from a zero octet sets its high bit: the lowest
         // bit that is set belongs to the first LF (those above it may be false).
-        let zeroed = word ^ LF;
+        let zeroed = u64::from_le_bytes(*word) ^ LF;
         let found = zeroed.wrapping_sub(ONES) & !zeroed & HIGH;
         if found != 0 {
-            return passed + (found.trailing_zeros() / 8) as usize + 1;
+            return octets.len() - rest.len() + (found.trailing_zeros() / 8) as usize + 1;
         }
-        passed += 8;
+        rest = after;
     }
-    let rest = words.remainder();
-    rest.iter().position(|octet| *octet == b'\n').map_or(octets.len(), |at| passed + at + 1)
+    let at = rest.iter().position(|octet| *octet == b'\n');
+    at.map_or(octets.len(), |at| octets.len() - rest.len() + at + 1)
 }
 
 #[cfg(test)]

@@ -6,8 +6,6 @@
 //!
 //! Next: `request.rs` compares the authority with `Host`.
 
-use crate::config::backend_url::is_path_octet;
-
 /// A request target in one of the forms that we pass on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target<'a> {
@@ -74,18 +72,25 @@ fn is_path_and_query(octets: &[u8]) -> bool {
     octets.iter().all(|octet| TARGET_OCTETS[*octet as usize])
 }
 
-/// What may stand in a path or query, as a table: targets are long, and this is asked per octet.
-const TARGET_OCTETS: [bool; 256] = {
-    let mut table = [false; 256];
-    let allowed =
-        b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:@/?";
+/// What may stand in a path or query.
+const TARGET_OCTETS: [bool; 256] = table_with(NAME_OCTETS, b":@/?");
+
+/// What may stand in a registered name or IPv4 address: what a path may have, less what separates parts of
+/// a URI.
+const NAME_OCTETS: [bool; 256] = table_with(
+    [false; 256],
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=",
+);
+
+/// Octets as a table: each request asks for each of its octets.
+const fn table_with(mut table: [bool; 256], octets: &[u8]) -> [bool; 256] {
     let mut i = 0;
-    while i < allowed.len() {
-        table[allowed[i] as usize] = true;
+    while i < octets.len() {
+        table[octets[i] as usize] = true;
         i += 1;
     }
     table
-};
+}
 
 /// The longest host with its port: a name has at most 255 octets (RFC 1035 section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 255 + ":65535".len();
@@ -104,9 +109,10 @@ pub fn is_host(octets: &[u8]) -> bool {
             (good, &inner[end + 1..])
         }
         None => {
-            let end = octets.iter().position(|octet| *octet == b':').unwrap_or(octets.len());
+            let is_of_name = |octet: &u8| NAME_OCTETS[*octet as usize];
+            let end = octets.iter().position(|octet| !is_of_name(octet)).unwrap_or(octets.len());
             let (name, after) = octets.split_at(end);
-            (is_reg_name(name), after)
+            (!name.is_empty() && has_whole_escapes(name), after)
         }
     };
     let port_is_good = match after.split_first() {
@@ -117,15 +123,12 @@ pub fn is_host(octets: &[u8]) -> bool {
     host_is_good && port_is_good && octets.len() <= HOST_BYTES_MAX
 }
 
-/// A registered name or IPv4 address: what a path may have, less what separates parts of a URI. A `%`
-/// stands in front of two hexadecimal digits and nowhere else: servers decode hosts, and fail at
-/// others in their own ways.
-fn is_reg_name(octets: &[u8]) -> bool {
-    let is_name_octet = |octet: &u8| is_path_octet(*octet) && !b":@/".contains(octet);
-    let mut after_percent = octets.split(|octet| *octet == b'%').skip(1);
+/// Whether a `%` stands in front of two hexadecimal digits and nowhere else: servers decode hosts, and
+/// fail at others in their own ways.
+fn has_whole_escapes(name: &[u8]) -> bool {
     let is_escape =
         |part: &[u8]| matches!(part, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
-    !octets.is_empty() && octets.iter().all(is_name_octet) && after_percent.all(is_escape)
+    name.split(|octet| *octet == b'%').skip(1).all(is_escape)
 }
 
 /// Whether two authorities mean the same server: the host without regard to case, the port to the

@@ -34,8 +34,9 @@ pub fn push_padded(out: &mut Vec<u8>, number: u64, width: u32) {
 
 /// Appends a number in hexadecimal, all 32 digits of it.
 pub fn push_hexadecimal(out: &mut Vec<u8>, number: u128) {
-    let digits = number.to_be_bytes().map(|octet| [octet >> 4, octet & 15]);
-    out.extend(digits.as_flattened().iter().map(|digit| b"0123456789abcdef"[usize::from(*digit)]));
+    let digit = |four_bits| four_bits + if four_bits < 10 { b'0' } else { b'a' - 10 };
+    let digits = number.to_be_bytes().map(|octet| [digit(octet >> 4), digit(octet & 15)]);
+    out.extend_from_slice(digits.as_flattened());
 }
 
 /// Appends a duration in milliseconds, with microseconds as decimals: `12.345`.
@@ -50,12 +51,19 @@ pub fn push_millis(out: &mut Vec<u8>, duration: Duration) {
 pub fn push_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            for (i, octet) in v4.octets().into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b'.');
+            let mut text = [b'.'; "255.255.255.255.".len()];
+            let mut end = 0;
+            for octet in v4.octets() {
+                for power in [100, 10] {
+                    if octet >= power {
+                        text[end] = b'0' + octet / power % 10;
+                        end += 1;
+                    }
                 }
-                push_decimal(out, u64::from(octet));
+                text[end] = b'0' + octet % 10;
+                end += 2;
             }
+            out.extend_from_slice(&text[..end - 1]);
         }
         IpAddr::V6(v6) => {
             // Writing to a vector cannot fail.
@@ -186,6 +194,10 @@ mod tests {
         ] {
             let parsed = address.parse().expect(address);
             assert_eq!(text(|out| push_address(out, parsed)), want);
+        }
+        for octet in 0..=255 {
+            let address = std::net::Ipv4Addr::new(octet, 255, 255, octet);
+            assert_eq!(text(|out| push_address(out, address.into())), address.to_string());
         }
     }
 
