@@ -45,13 +45,18 @@ pub enum Trust {
 /// A request head on its way, without what depends on the backend.
 #[derive(Default, Debug)]
 pub struct OutboundHead {
-    /// Method, target, host and field lines, one after the other.
+    /// The whole head, as a backend without a prefix that sees the client's host gets it.
     octets: Vec<u8>,
+    /// Where these end in it, each behind what is said before it.
     method_end: usize,
     target_end: usize,
     host_end: usize,
     id_end: usize,
 }
+
+const BEFORE_TARGET: &[u8] = b" ";
+const BEFORE_HOST: &[u8] = b" HTTP/1.1\r\nHost: ";
+const BEFORE_ID: &[u8] = b"\r\nX-Request-Id: ";
 
 /// What a backend changes in a request head.
 #[derive(Clone, Copy, Debug)]
@@ -71,15 +76,19 @@ impl OutboundHead {
         out.clear();
         out.extend_from_slice(head.method_text);
         self.method_end = out.len();
+        out.extend_from_slice(BEFORE_TARGET);
         push_target(out, head);
         self.target_end = out.len();
+        out.extend_from_slice(BEFORE_HOST);
         out.extend_from_slice(head.host.unwrap_or_default());
         self.host_end = out.len();
+        out.extend_from_slice(BEFORE_ID);
         match head.request_id {
             Some(id) => out.extend_from_slice(id),
             None => push_hexadecimal(out, client.fresh_id),
         }
         self.id_end = out.len();
+        out.extend_from_slice(b"\r\n");
         push_fields(out, head.fields, head.ours);
         push_forwarding(out, head, client);
         match head.framing {
@@ -96,27 +105,37 @@ impl OutboundHead {
 
     /// Appends the whole head as this backend gets it.
     pub fn write_for(&self, out: &mut Vec<u8>, backend: BackendView<'_>) {
-        let target = self.target();
-        out.extend_from_slice(self.method());
-        out.push(b' ');
-        if target != b"*" {
+        let method_end = self.method_end + BEFORE_TARGET.len();
+        let Some((method, rest)) = self.octets.split_at_checked(method_end) else { return };
+        out.extend_from_slice(method);
+        if self.target() != b"*" {
             out.extend_from_slice(backend.prefix);
         }
-        out.extend_from_slice(target);
-        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        let host = &self.octets[self.target_end..self.host_end];
-        let own = backend.sees_itself || host.is_empty();
-        out.extend_from_slice(if own { backend.authority } else { host });
-        out.extend_from_slice(b"\r\nX-Request-Id: ");
-        out.extend_from_slice(self.request_id());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.octets[self.id_end..]);
+        let host = self.host();
+        if backend.sees_itself || host.is_empty() {
+            let (before, after) = rest.split_at(self.host_end - method_end);
+            out.extend_from_slice(&before[..before.len() - host.len()]);
+            out.extend_from_slice(backend.authority);
+            out.extend_from_slice(after);
+        } else {
+            out.extend_from_slice(rest);
+        }
+    }
+
+    /// The octets behind `before`, which begins at the first place, until the other; none in a head that is
+    /// empty.
+    fn behind(&self, start: usize, before: &[u8], end: usize) -> &[u8] {
+        self.octets.get(start + before.len()..end).unwrap_or_default()
+    }
+
+    fn host(&self) -> &[u8] {
+        self.behind(self.target_end, BEFORE_HOST, self.host_end)
     }
 
     /// The id under which client, backend and log know this request.
     #[must_use]
     pub fn request_id(&self) -> &[u8] {
-        &self.octets[self.host_end..self.id_end]
+        self.behind(self.host_end, BEFORE_ID, self.id_end)
     }
 
     /// The value of the first field of this name that goes on; empty where there is none.
@@ -151,7 +170,7 @@ impl OutboundHead {
     /// The target, without a backend's prefix.
     #[must_use]
     pub fn target(&self) -> &[u8] {
-        &self.octets[self.method_end..self.target_end]
+        self.behind(self.method_end, BEFORE_TARGET, self.target_end)
     }
 
     /// Forgets the head; keeps at most `bytes_max` of its memory for the next one.

@@ -105,8 +105,9 @@ struct StatusLine<'a> {
 
 /// httparse gives an empty phrase where it has octets beyond ASCII; we pass it on as it is.
 fn raw_phrase(head: &[u8]) -> &[u8] {
-    let line = head.split(|octet| *octet == b'\r').next().unwrap_or_default();
-    line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
+    let rest = head.get("HTTP/1.1 200".len()..).unwrap_or_default();
+    let line = rest.split(|octet| *octet == b'\r').next().unwrap_or_default();
+    line.strip_prefix(b" ").unwrap_or_default()
 }
 
 fn judge<'a>(
