@@ -128,7 +128,8 @@ fn what_is_refused_waits((mut source, mut far_source): Sockets, (mut sink, mut f
     assert_eq!(splice(&mut other, &mut free, 1000, &mut pipes), Spliced::Unsuitable);
     assert_eq!(splice(&mut source, &mut sink, 1000, &mut pipes), Spliced::Unsuitable);
     let mut tls = Scratch::default().tls;
-    assert_eq!(sink.send(b"the end", &mut tls).expect("it waits"), Sent::Waiting);
+    // It waits, unless the kernel has found more room by now, as it may at any time.
+    sink.send(b"the end", &mut tls).expect("the peer is there");
 
     let reader = thread::spawn(move || {
         let mut octets = Vec::new();
