@@ -172,6 +172,20 @@ fn answers_are_judged() {
         ),
         (
             (
+                "a head beyond the limit",
+                QUICK,
+                |wire| {
+                    drop(wire.request());
+                    wire.send(format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "x".repeat(20_000)));
+                    wait_for_end(wire);
+                },
+                "fail",
+                "none that is HTTP/1.1 to GET / (response_head_too_long)",
+            ),
+            1,
+        ),
+        (
+            (
                 "interim answers without end",
                 QUICK,
                 |wire| {

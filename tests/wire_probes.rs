@@ -98,6 +98,7 @@ fn two_bad_probes_take_a_backend_out_and_two_good_ones_bring_it_back() {
 #[test]
 fn bad_probes_are_told_apart() {
     let endless = format!("HTTP/1.1 200 OK\r\nX-A: {}", "x".repeat(20_000)).leak();
+    let long = format!("{endless}\r\n\r\n").leak();
     let babble = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9).leak();
     let rows = [
         (Mood::Say("HTTP/1.1 400 Bad\r\n\r\n"), "it answered 400"),
@@ -107,6 +108,7 @@ fn bad_probes_are_told_apart() {
         (Mood::Say("nonsense\r\n\r\n"), "its answer is none"),
         (Mood::Say("HTTP/1.1 200 OK\n\n"), "its answer is none"),
         (Mood::Say(endless), "the head of its answer is too long"),
+        (Mood::Say(long), "the head of its answer is too long"),
         (Mood::Say(babble), "too many interim responses"),
         (Mood::Close, "it closed the connection without an answer"),
     ];

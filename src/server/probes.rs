@@ -122,33 +122,29 @@ impl<N: Net> Worker<N> {
         let Scratch { area, tls, .. } = &mut self.shared.scratch;
         let limits = &self.shared.limits;
         loop {
-            match scan.advance(&upstream.part) {
-                Err(_) => return Answer::Failed("its answer is none (bad_response_head)".into()),
-                Ok(Some(length)) => {
-                    let mut storage = field_storage();
-                    let head = upstream.part.get(..length).unwrap_or_default();
-                    match parse_response(head, &mut storage, Method::Idempotent) {
-                        Err(reason) => {
-                            return Answer::Failed(format!(
-                                "its answer is none ({})",
-                                reason.word()
-                            ));
-                        }
-                        Ok(head) if !head.is_interim() => return Answer::Status(head.status),
-                        Ok(_) => {}
+            let Ok(found) = scan.advance(&upstream.part) else {
+                return Answer::Failed("its answer is none (bad_response_head)".into());
+            };
+            if found.unwrap_or(upstream.part.len()) > limits.response_head_bytes_max {
+                return Answer::Failed("the head of its answer is too long".into());
+            }
+            if let Some(length) = found {
+                let mut storage = field_storage();
+                let head = upstream.part.get(..length).unwrap_or_default();
+                match parse_response(head, &mut storage, Method::Idempotent) {
+                    Err(reason) => {
+                        return Answer::Failed(format!("its answer is none ({})", reason.word()));
                     }
-                    *interim += 1;
-                    if *interim > limits.interim_count_max {
-                        return Answer::Failed("it sent too many interim responses".into());
-                    }
-                    upstream.part.drain(..length);
-                    *scan = HeadScan::default();
-                    continue;
+                    Ok(head) if !head.is_interim() => return Answer::Status(head.status),
+                    Ok(_) => {}
                 }
-                Ok(None) if upstream.part.len() > limits.response_head_bytes_max => {
-                    return Answer::Failed("the head of its answer is too long".into());
+                *interim += 1;
+                if *interim > limits.interim_count_max {
+                    return Answer::Failed("it sent too many interim responses".into());
                 }
-                Ok(None) => {}
+                upstream.part.drain(..length);
+                *scan = HeadScan::default();
+                continue;
             }
             let room = &mut area[HEADROOM_BYTES..];
             match upstream.link.read(room, READ_BYTES_MIN, tls) {

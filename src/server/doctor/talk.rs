@@ -191,10 +191,11 @@ impl Talk {
         let mut interim = 0;
         loop {
             let bad = |reason| NoAnswer::Bad(reason);
-            match scan.advance(&self.part).map_err(|_| bad(Reason::BadResponseHead))? {
-                None if self.part.len() > limits.response_head_bytes_max => {
-                    return Err(bad(Reason::ResponseHeadTooLong));
-                }
+            let found = scan.advance(&self.part).map_err(|_| bad(Reason::BadResponseHead))?;
+            if found.unwrap_or(self.part.len()) > limits.response_head_bytes_max {
+                return Err(bad(Reason::ResponseHeadTooLong));
+            }
+            match found {
                 None => self.receive(until)?,
                 Some(length) => {
                     let final_one = judge(&self.part[..length]).map_err(bad)?;
