@@ -22,10 +22,14 @@ use crate::net::tcp::poll_token;
 /// What the waker is called in the poll.
 pub const WAKER: Subject = Subject::Process(1);
 
+/// The most threads at a time that ask. One whose answers nobody wants any more ends with its current
+/// question, which can take long where no name server answers, while configurations come and go.
+const THREADS_COUNT_MAX: usize = 64;
+
 /// Who asks for names.
 #[derive(Default, Debug)]
 pub struct Names {
-    /// There is one for a poll, whoever asks.
+    /// There is one for a poll, whoever asks; each thread shares it for as long as it runs.
     waker: Option<Arc<Waker>>,
     current: Option<Asking>,
     next: Option<Asking>,
@@ -46,7 +50,8 @@ impl Names {
     /// Begins to ask for names that are about to be needed.
     ///
     /// # Errors
-    /// When there is no thread, or no descriptor, to be had.
+    /// When there is no thread, or no descriptor, to be had, or the threads of earlier configurations still
+    /// wait for answers.
     pub fn ask(
         &mut self,
         questions: Questions<impl Lookup>,
@@ -56,6 +61,10 @@ impl Names {
         self.next = None;
         if questions.names.is_empty() {
             return Ok(());
+        }
+        let threads = self.waker.as_ref().map_or(0, |waker| Arc::strong_count(waker) - 1);
+        if threads >= THREADS_COUNT_MAX {
+            return Err(io::Error::other("those asked for before are still not answered"));
         }
         let waker = match &self.waker {
             Some(waker) => Arc::clone(waker),
@@ -135,5 +144,56 @@ impl Asking {
     /// The same answer under the number of its backend.
     fn addressed(&self, answer: Answer) -> Option<Answer> {
         self.numbers.get(answer.id).map(|number| Answer { id: number.0, ..answer })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a test of threads: a lock is what they wait for")]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::net::resolve::Name;
+
+    /// A name server that answers nobody while somebody holds its lock.
+    #[derive(Clone, Default)]
+    struct Silence {
+        lock: Arc<Mutex<()>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Lookup for Silence {
+        fn lookup(&mut self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            drop(self.lock.lock().expect("a lock"));
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    #[test]
+    fn threads_that_wait_for_answers_do_not_pile_up() {
+        let poll = mio::Poll::new().expect("a poll");
+        let mut names = Names::default();
+        let silence = Silence::default();
+        let held = silence.lock.lock().expect("a lock");
+        let mut ask = || {
+            let name = Name { id: 0, host: "b.test".into(), port: 80 };
+            let questions = Questions { names: vec![name], lookup: silence.clone() };
+            names.ask(questions, &Timeouts::default(), poll.registry())
+        };
+        for count in 1..=THREADS_COUNT_MAX {
+            ask().expect("a thread");
+            while silence.asked.load(Ordering::SeqCst) < count {
+                thread::yield_now();
+            }
+        }
+        assert!(ask().is_err());
+        drop(held);
+        while ask().is_err() {
+            thread::yield_now();
+        }
     }
 }
