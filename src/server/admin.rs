@@ -32,7 +32,8 @@ use crate::observe::page::POLICY;
 /// What the listening socket is called in the poll.
 pub const DOOR: Subject = Subject::Process(2);
 
-/// The most visits at a time; those beyond wait in the kernel.
+/// The most visits at a time. Those beyond take the place of who has been silent for longest, or wait in the
+/// kernel.
 const VISITS_COUNT_MAX: usize = 32;
 
 /// How long a visit may take.
@@ -165,7 +166,7 @@ impl Desk {
     pub fn has_work(&self) -> bool {
         !self.waiting.is_empty()
             || !self.touched.is_empty()
-            || (self.somebody_waits && self.visits.len() < VISITS_COUNT_MAX)
+            || (self.somebody_waits && self.has_room())
     }
 
     /// When the next visit is over.
@@ -177,12 +178,13 @@ impl Desk {
     /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
     /// page next, if anybody does.
     pub fn turn(&mut self, now: Instant, unix_ms: u64) -> Option<(Key, Page)> {
-        self.let_in(now);
         while let Some(key) = self.touched.pop_front() {
             if !self.attend(key, unix_ms) {
                 self.visits.remove(key);
             }
         }
+        // Those who have spoken have been heard by now: nobody makes room who has something to say.
+        self.let_in(now);
         if self.next_deadline().is_some_and(|first| first <= now) {
             for key in self.visits.keys() {
                 if self.visits.get(key).is_some_and(|visit| visit.until <= now) {
@@ -200,27 +202,52 @@ impl Desk {
     }
 
     fn let_in(&mut self, now: Instant) {
-        while self.somebody_waits && self.visits.len() < VISITS_COUNT_MAX {
+        // No more than there are places: they had better be heard before others take these.
+        for _ in 0..VISITS_COUNT_MAX {
+            if !self.somebody_waits || !self.has_room() {
+                return;
+            }
             match accept(&self.listener) {
-                Accepted::Client(mut sock, _) => {
-                    let Some(key) = self.visits.vacant_key() else { return };
-                    let token = poll_token(Token::from(Subject::Visit(key)));
-                    if self.registry.register(&mut sock, token, INTEREST).is_err() {
-                        return;
-                    }
-                    self.visits.insert(Visit {
-                        link: Link::plain(sock),
-                        part: Vec::new(),
-                        scan: HeadScan::default(),
-                        stage: Stage::Asking,
-                        until: now + VISIT_TIMEOUT,
-                    });
-                }
+                Accepted::Client(sock, _) => self.admit(sock, now),
                 // Out of descriptors: the traffic's own accepting says so, and an event will tell.
                 Accepted::Nobody | Accepted::Exhausted(_) => self.somebody_waits = false,
                 Accepted::Again => {}
             }
         }
+    }
+
+    fn admit(&mut self, mut sock: Stream, now: Instant) {
+        if self.visits.len() >= VISITS_COUNT_MAX
+            && let Some(oldest) = self.longest_silent()
+        {
+            self.visits.remove(oldest);
+        }
+        let Some(key) = self.visits.vacant_key() else { return };
+        let token = poll_token(Token::from(Subject::Visit(key)));
+        if self.registry.register(&mut sock, token, INTEREST).is_err() {
+            return;
+        }
+        self.visits.insert(Visit {
+            link: Link::plain(sock),
+            part: Vec::new(),
+            scan: HeadScan::default(),
+            stage: Stage::Asking,
+            until: now + VISIT_TIMEOUT,
+        });
+    }
+
+    fn has_room(&self) -> bool {
+        self.visits.len() < VISITS_COUNT_MAX || self.longest_silent().is_some()
+    }
+
+    /// The oldest visit of those by which nobody would lose anything: who has not asked in full, or has been
+    /// answered, must not keep others out.
+    fn longest_silent(&self) -> Option<Key> {
+        let silent = self.visits.keys().into_iter().filter_map(|key| {
+            let visit = self.visits.get(key)?;
+            matches!(visit.stage, Stage::Asking | Stage::Lingering).then_some((visit.until, key))
+        });
+        silent.min_by_key(|(until, _)| *until).map(|(_, key)| key)
     }
 
     /// Does for a visit what can be done now; says whether it goes on.
