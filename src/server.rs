@@ -36,16 +36,18 @@ pub mod worker;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::{Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogConfig, Verify};
+use crate::config::{
+    Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogConfig, LogDestination, Verify,
+};
 use crate::net::handover::Inherited;
 use crate::net::listener::{Listener, listen};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
-use crate::net::sys::raise_descriptor_limit;
+use crate::net::sys::{open_to_append, raise_descriptor_limit};
 use crate::observe::access_log::AccessLog;
 use event_loop::EventLoop;
 use keeper::{DESK_NAME, Keeper, ReadAgain, desk_name};
@@ -177,7 +179,14 @@ fn configured(config: &Config, demos: &mut Demos) -> Result<Vec<BackendConfig>, 
 }
 
 fn open_access_log(log: &LogConfig) -> Result<AccessLog, RunError> {
-    AccessLog::open(log).map_err(|e| {
+    let open = || -> io::Result<AccessLog> {
+        let sink: Box<dyn Write + Send> = match &log.destination {
+            LogDestination::Stdout => Box::new(io::stdout()),
+            LogDestination::File(path) => Box::new(open_to_append(path)?),
+        };
+        AccessLog::start(sink, log.format)
+    };
+    open().map_err(|e| {
         RunError::Wrong(format!("cannot write the access log {}: {e}", log.destination))
     })
 }

@@ -204,12 +204,18 @@ fn a_broken_file_changes_nothing() {
     assert!(succeeded());
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address");
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     for (number, (broken, complaint)) in (1..).zip([
         (file("balence = \"x\"", &[&new]), "did you mean \"balance\"?".to_owned()),
         ("listen = [".to_owned(), "roundel.toml:1".to_owned()),
         (file("", &[&new]).replace("127.0.0.1:0", &taken.to_string()), format!("{taken}")),
         (file("access_log = \"nowhere/at/all\"", &[&new]), "nowhere/at/all".to_owned()),
         (file("ca = \"none.pem\"", &[&new]), "none.pem".to_owned()),
+        (
+            file(&format!("access_log = \"{pipe}\""), &[&new]),
+            format!("the access log {pipe}: it is a pipe that nobody reads from"),
+        ),
     ]) {
         let _row = row(complaint.clone());
         folder.write("roundel.toml", &broken);
@@ -221,7 +227,7 @@ fn a_broken_file_changes_nothing() {
     }
     fs::remove_file(&path).expect("removed");
     roundel.signal("HUP");
-    wait_for_times(&roundel, "nothing has changed", 6);
+    wait_for_times(&roundel, "nothing has changed", 7);
     folder.write("roundel.toml", &file("admin = \"127.0.0.1:0\"", &[&new]));
     roundel.signal("HUP");
     roundel.wait_for_stderr("reloaded ");

@@ -3,7 +3,13 @@
 
 mod support;
 
-use std::{fs, path::PathBuf, process};
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::{self, Command},
+    thread,
+};
 
 use support::*;
 
@@ -64,7 +70,7 @@ fn each_exchange_is_one_line() {
         let before = backend.received().concat().len();
         client.send(part);
         while backend.received().concat().len() == before {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
     client.response();
@@ -172,6 +178,29 @@ fn a_file_is_appended_to() {
     assert_eq!((lines.len(), lines[0]), (3, "what was there"), "{written}");
     assert!(lines[1..].iter().all(|line| line.contains(" \"GET /\" 200 ")), "{written}");
     assert!(written.ends_with('\n'));
+}
+
+#[test]
+fn a_pipe_that_is_read_is_written_to() {
+    let scratch = Scratch::new("access-log-pipe");
+    assert!(Command::new("mkfifo").arg(&scratch.0).status().expect("mkfifo").success());
+    // Who may write as well need not wait for a writer, and is a reader at once.
+    let first = File::options().read(true).write(true).open(&scratch.0).expect("a pipe");
+    let backend = Backend::named("ok");
+    let mut roundel = Roundel::over(&[&backend], &["--access-log", scratch.path()]);
+    let pipe = File::open(&scratch.0).expect("a pipe");
+    drop(first);
+    let reader = thread::spawn(move || io::read_to_string(pipe).expect("what was written"));
+    // More than a pipe holds, and so more than can be written without a wait.
+    let target = format!("/{}", "x".repeat(4000));
+    let mut client = roundel.client();
+    for _ in 0..50 {
+        assert_eq!(client.get(&target).text(), "ok");
+    }
+    roundel.signal("TERM");
+    assert_eq!(roundel.wait(), Some(0));
+    let read = reader.join().expect("a reader");
+    assert_eq!(read.lines().filter(|line| line.contains(" 200 ")).count(), 50);
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! What only the C library offers: signals, pipes and the limit of descriptors. The one file with `unsafe`.
+//! What only the C library offers: signals, flags of files, pipes and the limit of descriptors. The one file
+//! with `unsafe`.
 #![expect(unsafe_code, reason = "signal handlers and resource limits have no safe interface")]
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use mio::net::UnixStream;
@@ -129,6 +133,26 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
         let _ = socket;
         None
     }
+}
+
+/// Opens a file to write at its end, and makes it where there is none. A pipe with a name is opened
+/// only if somebody reads from it: to wait for that could be to wait for long. Writing does wait.
+///
+/// # Errors
+/// When it cannot be opened or made.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::new(error.kind(), "it is a pipe that nobody reads from"),
+        _ => error,
+    })?;
+    // SAFETY: only numbers are passed, and the descriptor is open.
+    let result = unsafe {
+        let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+        libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
 }
 
 /// A copy of a descriptor that processes started from now on have as well.

@@ -4,7 +4,6 @@
 //! keep up (a full disk, a pipe that nobody reads), lines are dropped and counted: an access log may
 //! have gaps, a proxy may not.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::log_line::push_line;
-use crate::config::{LogConfig, LogDestination, LogFormat, Peer};
+use crate::config::{LogFormat, Peer};
 use crate::h1::Version;
 use crate::h1::reply::Reason;
 
@@ -23,8 +22,8 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many octets of lines may wait to be handed over; what is beyond is dropped.
 const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long lines wait at most for others to be written with them, where some were written just before. To wake the writer for each costs as much as
-/// everything else about the line.
+/// How long lines wait at most for others to be written with them, where some were written just
+/// before. To wake the writer for each costs as much as everything else about the line.
 const HAND_OVER_DELAY: Duration = Duration::from_millis(50);
 
 /// So many octets of lines are handed over without a wait.
@@ -115,21 +114,11 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the destination and starts the writer.
+    /// Starts the writer, over what may block.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending, or there is no thread to be had.
-    pub fn open(config: &LogConfig) -> io::Result<Self> {
-        let sink: Box<dyn Write + Send> = match &config.destination {
-            LogDestination::Stdout => Box::new(io::stdout()),
-            LogDestination::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
-        };
-        Self::start(sink, config.format)
-    }
-
-    fn start(mut sink: Box<dyn Write + Send>, format: LogFormat) -> io::Result<Self> {
+    /// When there is no thread to be had.
+    pub fn start(mut sink: Box<dyn Write + Send>, format: LogFormat) -> io::Result<Self> {
         // Bounded by octets, in `flush`: a bound on buffers would be one on turns of the loop, and a
         // writer that sleeps for ten milliseconds would lose lines.
         let (full, to_write) = mpsc::channel::<Vec<u8>>();
@@ -178,8 +167,8 @@ impl AccessLog {
         push_line(&mut self.lines, record, self.format);
     }
 
-    /// A turn of the loop is over: hands the lines to the writer if there are many, or if it has been left alone
-    /// for `HAND_OVER_DELAY`.
+    /// A turn of the loop is over: hands the lines to the writer if there are many, or if it has been
+    /// left alone for `HAND_OVER_DELAY`.
     pub fn end_turn(&mut self, now: Instant) {
         let are_few = self.lines.len() < HAND_OVER_BYTES;
         let may_wait = are_few && self.quiet_until.is_some_and(|until| now < until);

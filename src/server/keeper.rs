@@ -255,13 +255,12 @@ impl<'a> Keeper<'a> {
             log::info!("there is no log file to open anew");
             return;
         };
-        let destination = &config.destination;
-        match AccessLog::open(config) {
+        match super::open_access_log(config) {
             Ok(log) => {
                 event_loop.set_access_log(Some(log));
-                log::info!("opened the access log {destination} anew");
+                log::info!("opened the access log {} anew", config.destination);
             }
-            Err(error) => log::error!("cannot open the access log {destination} anew: {error}"),
+            Err(error) => log::error!("{error}; the one that is open is still written"),
         }
     }
 
