@@ -269,6 +269,65 @@ fn a_new_configuration_is_in_force_as_a_whole() {
     wait_for_lines(&folder.path("access.log"), 4);
 }
 
+/// With names, a reload waits until they are known; another one may come before that.
+#[test]
+fn of_many_reloads_the_last_one_counts() {
+    let (old, new) = (Backend::named("old"), Backend::named("new"));
+    let folder = Folder::new();
+    let over = |backend: &Backend| {
+        let port = backend.addr().port();
+        file("", &[backend]).replace(&backend.url(), &format!("http://localhost:{port}"))
+    };
+    let path = folder.write("roundel.toml", &over(&old));
+    let mut roundel = Roundel::start_as(binary(), &["--config", &path]);
+    let crowd = Crowd::of_sixteen(roundel.addr());
+    for _ in 0..10 {
+        for backend in [&old, &new] {
+            // In the place of the one before, so that nobody reads half of it.
+            folder.write("next.toml", &over(backend));
+            fs::rename(folder.path("next.toml"), &path).expect("renamed");
+            roundel.signal("HUP");
+        }
+        crowd.goes_on();
+    }
+    crowd.goes_home();
+    // A reload may still be on its way.
+    for _ in 0..1_000 {
+        if (0..20).all(|_| roundel.get("/").text() == "new") {
+            break;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let asked = old.connections();
+    for _ in 0..10 {
+        assert_eq!(roundel.get("/").text(), "new");
+    }
+    assert_eq!(old.connections(), asked);
+    assert_eq!(times(&roundel, "nothing has changed"), 0, "{:#?}", roundel.stderr());
+    assert!(roundel.is_running());
+}
+
+#[test]
+fn probes_come_as_often_as_the_new_configuration_says() {
+    let probed = Moody::new("ok", Mood::Answer, Mood::Answer);
+    let folder = Folder::new();
+    let with = |interval: &str| {
+        file(&format!("health = \"/up\"\nhealth_interval = \"{interval}\""), &[&probed.backend])
+    };
+    let path = folder.write("roundel.toml", &with("1h"));
+    let roundel = Roundel::start_as(binary(), &["--config", &path]);
+    probed.probes.wait_for(1);
+    folder.write("roundel.toml", &with("100ms"));
+    roundel.signal("HUP");
+    probed.probes.wait_for(5);
+    folder.write("roundel.toml", &file("", &[&probed.backend]));
+    roundel.signal("HUP");
+    wait_for_times(&roundel, "reloaded ", 2);
+    let before = probed.probes.seen();
+    thread::sleep(Duration::from_millis(300));
+    assert!(probed.probes.seen() <= before + 1, "one may have been on its way");
+}
+
 #[test]
 fn a_backend_that_stays_keeps_its_connections() {
     let (stays, goes) = (Backend::named("stays"), Backend::named("goes"));
@@ -364,6 +423,20 @@ fn a_successor_that_dies_leaves_everything_as_it_was() {
     roundel.signal("USR2");
     wait_for_times(&roundel, "it ended before it was ready", 2);
     assert_eq!(roundel.get("/").text(), "ok");
+}
+
+#[test]
+fn a_successor_that_cannot_read_its_file_says_so() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let path = folder.write("roundel.toml", &file("", &[&backend]));
+    let mut roundel = Roundel::start_as(binary(), &["--config", &path]);
+    folder.write("roundel.toml", &file("balence = \"x\"", &[&backend]));
+    roundel.signal("USR2");
+    roundel.wait_for_stderr("it ended before it was ready (exit status: 2)");
+    assert!(times(&roundel, "did you mean \"balance\"?") > 0, "{:#?}", roundel.stderr());
+    assert_eq!(roundel.get("/").text(), "ok");
+    assert!(roundel.is_running());
 }
 
 #[test]
