@@ -32,12 +32,20 @@ use crate::observe::page::POLICY;
 /// What the listening socket is called in the poll.
 pub const DOOR: Subject = Subject::Process(2);
 
-/// The most visits at a time. Those beyond take the place of who has been silent for longest, or wait in the
-/// kernel.
+/// The most visits at a time. Those beyond take the place of one that gives way, or wait in the kernel.
 const VISITS_COUNT_MAX: usize = 32;
 
 /// How long a visit may take.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After so long a visitor who has not asked gives way to others.
+const SILENCE_MAX: Duration = Duration::from_millis(250);
+
+/// After so long a visitor who takes its answer slowly gives way to others.
+const SLOWNESS_MAX: Duration = Duration::from_secs(2);
+
+/// How often a visitor is read from before others are heard.
+const READS_COUNT_MAX: u32 = 4;
 
 /// The longest request head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -75,8 +83,7 @@ struct Visit {
     part: Vec<u8>,
     scan: HeadScan,
     stage: Stage,
-    /// The last moment.
-    until: Instant,
+    since: Instant,
 }
 
 /// How far a visit is.
@@ -163,35 +170,38 @@ impl Desk {
 
     /// Whether there is something to do without waiting for an event.
     #[must_use]
-    pub fn has_work(&self) -> bool {
+    pub fn has_work(&self, now: Instant) -> bool {
         !self.waiting.is_empty()
             || !self.touched.is_empty()
-            || (self.somebody_waits && self.has_room())
+            || (self.somebody_waits && self.has_room(now))
     }
 
-    /// When the next visit is over.
+    /// When the next visit is over, or gives way to somebody who waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.visits.values().map(|visit| visit.until).min()
+        let over = self.visits.values().map(Visit::until).min();
+        let room = self.first_to_give_way().map(|(from, _)| from).filter(|_| self.somebody_waits);
+        [over, room].into_iter().flatten().min()
     }
 
     /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
     /// page next, if anybody does.
     pub fn turn(&mut self, now: Instant, unix_ms: u64) -> Option<(Key, Page)> {
-        while let Some(key) = self.touched.pop_front() {
-            if !self.attend(key, unix_ms) {
+        for _ in 0..self.touched.len() {
+            if let Some(key) = self.touched.pop_front()
+                && !self.attend(key, unix_ms)
+            {
                 self.visits.remove(key);
             }
         }
-        // Those who have spoken have been heard by now: nobody makes room who has something to say.
-        self.let_in(now);
         if self.next_deadline().is_some_and(|first| first <= now) {
             for key in self.visits.keys() {
-                if self.visits.get(key).is_some_and(|visit| visit.until <= now) {
+                if self.visits.get(key).is_some_and(|visit| visit.until() <= now) {
                     self.visits.remove(key);
                 }
             }
         }
+        self.let_in(now);
         while let Some(key) = self.waiting.pop_front() {
             if let Some(Stage::Waiting { page, .. }) = self.visits.get(key).map(|visit| visit.stage)
             {
@@ -202,11 +212,7 @@ impl Desk {
     }
 
     fn let_in(&mut self, now: Instant) {
-        // No more than there are places: they had better be heard before others take these.
-        for _ in 0..VISITS_COUNT_MAX {
-            if !self.somebody_waits || !self.has_room() {
-                return;
-            }
+        while self.somebody_waits && self.has_room(now) {
             match accept(&self.listener) {
                 Accepted::Client(sock, _) => self.admit(sock, now),
                 // Out of descriptors: the traffic's own accepting says so, and an event will tell.
@@ -218,7 +224,7 @@ impl Desk {
 
     fn admit(&mut self, mut sock: Stream, now: Instant) {
         if self.visits.len() >= VISITS_COUNT_MAX
-            && let Some(oldest) = self.longest_silent()
+            && let Some((_, oldest)) = self.first_to_give_way()
         {
             self.visits.remove(oldest);
         }
@@ -232,22 +238,20 @@ impl Desk {
             part: Vec::new(),
             scan: HeadScan::default(),
             stage: Stage::Asking,
-            until: now + VISIT_TIMEOUT,
+            since: now,
         });
     }
 
-    fn has_room(&self) -> bool {
-        self.visits.len() < VISITS_COUNT_MAX || self.longest_silent().is_some()
+    fn has_room(&self, now: Instant) -> bool {
+        self.visits.len() < VISITS_COUNT_MAX
+            || self.first_to_give_way().is_some_and(|(from, _)| from <= now)
     }
 
-    /// The oldest visit of those by which nobody would lose anything: who has not asked in full, or has been
-    /// answered, must not keep others out.
-    fn longest_silent(&self) -> Option<Key> {
-        let silent = self.visits.keys().into_iter().filter_map(|key| {
-            let visit = self.visits.get(key)?;
-            matches!(visit.stage, Stage::Asking | Stage::Lingering).then_some((visit.until, key))
-        });
-        silent.min_by_key(|(until, _)| *until).map(|(_, key)| key)
+    /// Which visit gives way first where there are too many, and from when on.
+    fn first_to_give_way(&self) -> Option<(Instant, Key)> {
+        let all = self.visits.keys().into_iter();
+        let giving = all.filter_map(|key| Some((self.visits.get(key)?.gives_way()?, key)));
+        giving.min_by_key(|(from, _)| *from)
     }
 
     /// Does for a visit what can be done now; says whether it goes on.
@@ -260,14 +264,14 @@ impl Desk {
             visit.link.end(&mut self.tls);
             visit.stage = Stage::Lingering;
         }
-        loop {
+        for _ in 0..READS_COUNT_MAX {
             match visit.link.read(&mut self.area, HEAD_BYTES_MAX, &mut self.tls) {
                 Received::Octets(n) if visit.stage == Stage::Asking => {
                     visit.part.extend_from_slice(&self.area[..n]);
                 }
                 // Nobody wants it; its deadline ends it.
                 Received::Octets(_) => {}
-                Received::Blocked => break,
+                Received::Blocked => return true,
                 // Who asks and ends its direction still wants the answer.
                 Received::Closed => {
                     return matches!(visit.stage, Stage::Waiting { .. } | Stage::Leaving);
@@ -287,6 +291,8 @@ impl Desk {
                 }
             }
         }
+        // There may be more.
+        self.touched.push_back(key);
         true
     }
 
@@ -323,6 +329,22 @@ enum Reply {
 }
 
 impl Visit {
+    /// The last moment.
+    fn until(&self) -> Instant {
+        self.since + VISIT_TIMEOUT
+    }
+
+    /// From when on it gives way to others, if it does. Nobody who has asked loses an answer that it would
+    /// take.
+    fn gives_way(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Asking => Some(self.since + SILENCE_MAX),
+            Stage::Waiting { .. } => None,
+            Stage::Leaving => Some(self.since + SLOWNESS_MAX),
+            Stage::Lingering => Some(self.since),
+        }
+    }
+
     fn hear(&mut self, limits: &Limits) -> Heard {
         if self.stage != Stage::Asking {
             return Heard::Nothing;

@@ -168,7 +168,7 @@ impl EventLoop {
     /// Begins to ask for the names of a configuration that is not in force yet; [`Told::Names`] follows.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When there is no thread to be had, or too many of them still wait for answers.
     pub fn ask_names(
         &mut self,
         questions: Questions<impl Lookup>,
@@ -268,7 +268,7 @@ impl EventLoop {
 
     /// How long the poll may wait: not at all while there is something to do.
     fn patience(&self, now: Instant) -> Option<Duration> {
-        let desk_has_work = self.desk.as_ref().is_some_and(Desk::has_work);
+        let desk_has_work = self.desk.as_ref().is_some_and(|desk| desk.has_work(now));
         let is_drained = self.worker.is_drained();
         if self.worker.has_work() || self.may_accept(now) || desk_has_work || is_drained {
             return Some(Duration::ZERO);
