@@ -8,6 +8,8 @@
     reason = "a test: a panic is how it reports, threads and waits are its means"
 )]
 
+#[path = "support/moody.rs"]
+mod moody;
 mod support;
 
 use std::{
@@ -24,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use moody::{Mood, Moody};
 use support::*;
 
 /// A folder of this test's own; gone at the end.
