@@ -47,7 +47,7 @@ pub enum Trust {
 pub struct OutboundHead {
     /// The whole head, as a backend without a prefix that sees the client's host gets it.
     octets: Vec<u8>,
-    /// Where these end in it, each behind what is said before it.
+    /// The ends of its parts; a part starts behind its `BEFORE_…`.
     method_end: usize,
     target_end: usize,
     host_end: usize,
@@ -106,7 +106,10 @@ impl OutboundHead {
     /// Appends the whole head as this backend gets it.
     pub fn write_for(&self, out: &mut Vec<u8>, backend: BackendView<'_>) {
         let method_end = self.method_end + BEFORE_TARGET.len();
-        let Some((method, rest)) = self.octets.split_at_checked(method_end) else { return };
+        let Some((method, rest)) = self.octets.split_at_checked(method_end) else {
+            debug_assert!(false, "a head is filled before it is written");
+            return;
+        };
         out.extend_from_slice(method);
         if self.target() != b"*" {
             out.extend_from_slice(backend.prefix);
@@ -122,8 +125,7 @@ impl OutboundHead {
         }
     }
 
-    /// The octets behind `before`, which begins at the first place, until the other; none in a head that is
-    /// empty.
+    /// The part that starts with `before` at `start`, without that; nothing in an empty head.
     fn behind(&self, start: usize, before: &[u8], end: usize) -> &[u8] {
         self.octets.get(start + before.len()..end).unwrap_or_default()
     }

@@ -82,7 +82,7 @@ const NAME_OCTETS: [bool; 256] = table_with(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=",
 );
 
-/// Octets as a table: each request asks for each of its octets.
+/// A table, because every octet of every target and host is looked up.
 const fn table_with(mut table: [bool; 256], octets: &[u8]) -> [bool; 256] {
     let mut i = 0;
     while i < octets.len() {

@@ -260,7 +260,7 @@ impl<'a> Keeper<'a> {
                 event_loop.set_access_log(Some(log));
                 log::info!("opened the access log {} anew", config.destination);
             }
-            Err(error) => log::error!("{error}; the one that is open is still written"),
+            Err(error) => log::error!("{error}; the one that is open stays open"),
         }
     }
 
