@@ -190,13 +190,13 @@ fn a_pipe_that_is_read_is_written_to() {
     let mut roundel = Roundel::over(&[&backend], &["--access-log", scratch.path()]);
     let pipe = File::open(&scratch.0).expect("a pipe");
     drop(first);
-    let reader = thread::spawn(move || io::read_to_string(pipe).expect("what was written"));
-    // More than a pipe holds, and so more than can be written without a wait.
+    // More than a pipe holds while nobody reads, and so more than can be written without a wait.
     let target = format!("/{}", "x".repeat(4000));
     let mut client = roundel.client();
     for _ in 0..50 {
         assert_eq!(client.get(&target).text(), "ok");
     }
+    let reader = thread::spawn(move || io::read_to_string(pipe).expect("what was written"));
     roundel.signal("TERM");
     assert_eq!(roundel.wait(), Some(0));
     let read = reader.join().expect("a reader");

@@ -1,11 +1,11 @@
 //! What only the C library offers: signals, flags of files, pipes and the limit of descriptors. The one file
 //! with `unsafe`.
-#![expect(unsafe_code, reason = "signal handlers and resource limits have no safe interface")]
+#![expect(unsafe_code, reason = "these calls have no safe interface")]
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -143,8 +143,11 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).custom_flags(libc::O_NONBLOCK);
+    let is_pipe = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
     let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => io::Error::new(error.kind(), "it is a pipe that nobody reads from"),
+        Some(libc::ENXIO) if is_pipe() => {
+            io::Error::new(error.kind(), "it is a pipe that nobody reads from")
+        }
         _ => error,
     })?;
     // SAFETY: only numbers are passed, and the descriptor is open.
