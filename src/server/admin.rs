@@ -180,8 +180,8 @@ impl Desk {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let over = self.visits.values().map(Visit::until).min();
-        let room = self.first_to_give_way().map(|(from, _)| from).filter(|_| self.somebody_waits);
-        [over, room].into_iter().flatten().min()
+        let room = if self.somebody_waits { self.first_to_give_way() } else { None };
+        [over, room.map(|(from, _)| from)].into_iter().flatten().min()
     }
 
     /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
