@@ -467,6 +467,22 @@ fn a_crowd_that_asks_is_answered() {
     }
 }
 
+/// What nobody asked for is read for a while, so that the answer arrives, but not without end.
+#[test]
+fn who_goes_on_talking_is_cut() {
+    let backend = Backend::named("ok");
+    let (_roundel, desk) = with_desk(&[&backend.url()]);
+    for request in ["GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "nonsense\r\n\r\n"] {
+        let _row = row(request);
+        let mut visit = Wire::connect(desk);
+        visit.send(request);
+        // More than the buffers of both systems hold; in ten seconds much more would go.
+        let is_cut = (0..1024).any(|_| visit.try_send([b'x'; 65_536]).is_err());
+        assert!(is_cut);
+    }
+    assert_eq!(ask(desk, "/healthz").text(), "ok\n");
+}
+
 #[test]
 fn an_address_that_others_reach_is_warned_of() {
     let backend = Backend::named("ok");

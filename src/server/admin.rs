@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::{Interest, Registry};
 
 use super::slots::Slots;
+use crate::clock::Now;
 use crate::config::{Address, Limits};
 use crate::h1::fields::field_storage;
 use crate::h1::reply::{AfterReply, Reason, ReplyBody, ReplyStyle, write_reply};
@@ -41,8 +42,11 @@ const VISIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long a visitor who has not asked gives way to others.
 const SILENCE_MAX: Duration = Duration::from_millis(250);
 
-/// After so long a visitor who takes its answer slowly gives way to others.
-const SLOWNESS_MAX: Duration = Duration::from_secs(2);
+/// After so long a visitor who takes nothing of its answer gives way to others.
+const STALL_MAX: Duration = Duration::from_secs(1);
+
+/// How long an answered visitor may take to close.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a visitor is read from before others are heard.
 const READS_COUNT_MAX: u32 = 4;
@@ -83,7 +87,12 @@ struct Visit {
     part: Vec<u8>,
     scan: HeadScan,
     stage: Stage,
-    since: Instant,
+    /// How many octets may still come that nobody asked for.
+    unwanted: usize,
+    /// From when on it gives way to others, if it does.
+    gives_way: Option<Instant>,
+    /// The last moment.
+    until: Instant,
 }
 
 /// How far a visit is.
@@ -179,29 +188,29 @@ impl Desk {
     /// When the next visit is over, or gives way to somebody who waits.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let over = self.visits.values().map(Visit::until).min();
+        let over = self.visits.values().map(|visit| visit.until).min();
         let room = if self.somebody_waits { self.first_to_give_way() } else { None };
         [over, room.map(|(from, _)| from)].into_iter().flatten().min()
     }
 
     /// Lets visitors in, hears them, and sends away those whose time is over; gives who wants which
     /// page next, if anybody does.
-    pub fn turn(&mut self, now: Instant, unix_ms: u64) -> Option<(Key, Page)> {
+    pub fn turn(&mut self, now: Now) -> Option<(Key, Page)> {
         for _ in 0..self.touched.len() {
             if let Some(key) = self.touched.pop_front()
-                && !self.attend(key, unix_ms)
+                && !self.attend(key, now)
             {
                 self.visits.remove(key);
             }
         }
-        if self.next_deadline().is_some_and(|first| first <= now) {
+        if self.next_deadline().is_some_and(|first| first <= now.instant) {
             for key in self.visits.keys() {
-                if self.visits.get(key).is_some_and(|visit| visit.until() <= now) {
+                if self.visits.get(key).is_some_and(|visit| visit.until <= now.instant) {
                     self.visits.remove(key);
                 }
             }
         }
-        self.let_in(now);
+        self.let_in(now.instant);
         while let Some(key) = self.waiting.pop_front() {
             if let Some(Stage::Waiting { page, .. }) = self.visits.get(key).map(|visit| visit.stage)
             {
@@ -238,7 +247,9 @@ impl Desk {
             part: Vec::new(),
             scan: HeadScan::default(),
             stage: Stage::Asking,
-            since: now,
+            unwanted: self.limits.linger_bytes_max,
+            gives_way: Some(now + SILENCE_MAX),
+            until: now + VISIT_TIMEOUT,
         });
     }
 
@@ -250,27 +261,30 @@ impl Desk {
     /// Which visit gives way first where there are too many, and from when on.
     fn first_to_give_way(&self) -> Option<(Instant, Key)> {
         let all = self.visits.keys().into_iter();
-        let giving = all.filter_map(|key| Some((self.visits.get(key)?.gives_way()?, key)));
+        let giving = all.filter_map(|key| Some((self.visits.get(key)?.gives_way?, key)));
         giving.min_by_key(|(from, _)| *from)
     }
 
     /// Does for a visit what can be done now; says whether it goes on.
-    fn attend(&mut self, key: Key, unix_ms: u64) -> bool {
+    fn attend(&mut self, key: Key, now: Now) -> bool {
         let Some(visit) = self.visits.get_mut(key) else { return true };
-        if visit.link.flush().is_err() {
-            return false;
+        match visit.link.flush() {
+            Err(_) => return false,
+            Ok(0) => {}
+            // It takes its answer, however slowly.
+            Ok(_) => visit.enter(visit.stage, now.instant),
         }
         if visit.stage == Stage::Leaving && !visit.link.is_clogged() {
             visit.link.end(&mut self.tls);
-            visit.stage = Stage::Lingering;
+            visit.enter(Stage::Lingering, now.instant);
         }
         for _ in 0..READS_COUNT_MAX {
             match visit.link.read(&mut self.area, HEAD_BYTES_MAX, &mut self.tls) {
                 Received::Octets(n) if visit.stage == Stage::Asking => {
                     visit.part.extend_from_slice(&self.area[..n]);
                 }
-                // Nobody wants it; its deadline ends it.
-                Received::Octets(_) => {}
+                Received::Octets(n) if n <= visit.unwanted => visit.unwanted -= n,
+                Received::Octets(_) => return false,
                 Received::Blocked => return true,
                 // Who asks and ends its direction still wants the answer.
                 Received::Closed => {
@@ -278,12 +292,12 @@ impl Desk {
                 }
                 Received::Broken(_) => return false,
             }
-            match visit.hear(&self.limits) {
+            match visit.hear(&self.limits, now.instant) {
                 Heard::Nothing => {}
                 Heard::Page => self.waiting.push_back(key),
                 Heard::Nonsense(reply) => {
-                    visit.stage = Stage::Leaving;
-                    let octets = reply.octets(unix_ms);
+                    visit.enter(Stage::Leaving, now.instant);
+                    let octets = reply.octets(now.unix_ms);
                     if visit.link.send(&octets, &mut self.tls).is_err() {
                         return false;
                     }
@@ -297,11 +311,11 @@ impl Desk {
     }
 
     /// Says what was asked for.
-    pub fn answer(&mut self, key: Key, answer: &Answer, unix_ms: u64) {
+    pub fn answer(&mut self, key: Key, answer: &Answer, now: Now) {
         let Some(visit) = self.visits.get_mut(key) else { return };
         let Stage::Waiting { body, .. } = visit.stage else { return };
-        visit.stage = Stage::Leaving;
-        let octets = answer.octets(body, unix_ms);
+        visit.enter(Stage::Leaving, now.instant);
+        let octets = answer.octets(body, now.unix_ms);
         if visit.link.send(&octets, &mut self.tls).is_err() {
             self.visits.remove(key);
         } else {
@@ -329,23 +343,21 @@ enum Reply {
 }
 
 impl Visit {
-    /// The last moment.
-    fn until(&self) -> Instant {
-        self.since + VISIT_TIMEOUT
-    }
-
-    /// From when on it gives way to others, if it does. Nobody who has asked loses an answer that it would
-    /// take.
-    fn gives_way(&self) -> Option<Instant> {
-        match self.stage {
-            Stage::Asking => Some(self.since + SILENCE_MAX),
+    /// It is so far, or gets on with it. Nobody who has asked loses an answer that it would take.
+    fn enter(&mut self, stage: Stage, now: Instant) {
+        self.stage = stage;
+        self.gives_way = match stage {
+            Stage::Asking => Some(now + SILENCE_MAX),
             Stage::Waiting { .. } => None,
-            Stage::Leaving => Some(self.since + SLOWNESS_MAX),
-            Stage::Lingering => Some(self.since),
+            Stage::Leaving => Some(now + STALL_MAX),
+            Stage::Lingering => Some(now),
+        };
+        if stage == Stage::Lingering {
+            self.until = self.until.min(now + LINGER_TIMEOUT);
         }
     }
 
-    fn hear(&mut self, limits: &Limits) -> Heard {
+    fn hear(&mut self, limits: &Limits, now: Instant) -> Heard {
         if self.stage != Stage::Asking {
             return Heard::Nothing;
         }
@@ -383,7 +395,7 @@ impl Visit {
                 return Heard::Nonsense(Reply::Other(plain("404 Not Found", text), body));
             }
         };
-        self.stage = Stage::Waiting { page, body };
+        self.enter(Stage::Waiting { page, body }, now);
         self.part = Vec::new();
         Heard::Page
     }

@@ -51,14 +51,12 @@ impl EventLoop {
 
     /// Tells one operator at most how things are.
     pub(super) fn attend_desk(&mut self, now: Now) {
-        let Some((key, page)) =
-            self.desk.as_mut().and_then(|desk| desk.turn(now.instant, now.unix_ms))
-        else {
+        let Some((key, page)) = self.desk.as_mut().and_then(|desk| desk.turn(now)) else {
             return;
         };
         let answer = self.page(page, now);
         if let Some(desk) = &mut self.desk {
-            desk.answer(key, &answer, now.unix_ms);
+            desk.answer(key, &answer, now);
         }
     }
 
