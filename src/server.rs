@@ -20,6 +20,7 @@ pub mod drain;
 pub mod drives;
 pub mod event_loop;
 pub mod keeper;
+mod log_file;
 pub mod names;
 pub mod overdue;
 pub mod plan;
@@ -36,19 +37,17 @@ pub mod worker;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use crate::clock;
-use crate::config::{
-    Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, LogConfig, LogDestination, Verify,
-};
+use crate::config::{Address, BackendConfig, Backends, Config, DEFAULT_LISTEN, Verify};
 use crate::net::handover::Inherited;
 use crate::net::listener::{Listener, listen};
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
-use crate::net::sys::{open_to_append, raise_descriptor_limit};
-use crate::observe::access_log::AccessLog;
+use crate::net::sys::raise_descriptor_limit;
+use crate::observe::access_log::Writers;
 use event_loop::EventLoop;
 use keeper::{DESK_NAME, Keeper, ReadAgain, desk_name};
 use secured::secured;
@@ -91,7 +90,9 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     let mut demos = Demos::default();
     let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;
-    let access_log = config.access_log.as_ref().map(open_access_log).transpose()?;
+    let writers = Writers::default();
+    let access_log = config.access_log.as_ref().map(|log| log_file::open(log, &writers));
+    let access_log = access_log.transpose()?;
     let (listeners, given) = doors(config, &mut inherited)?;
     let settings = Settings { access_log, ..settings(config) };
     let questions = Questions { names: backends::names(&configs), lookup: SystemLookup };
@@ -119,7 +120,7 @@ pub fn run<'a>(config: &Config, read_again: &'a mut ReadAgain<'a>) -> Result<(),
     }
     inherited.close_others();
     notify(Notice::Ready("serving"));
-    Keeper::new(config, demos, program, read_again).keep(&mut event_loop)
+    Keeper::new(config, demos, writers, program, read_again).keep(&mut event_loop)
 }
 
 /// Listening sockets, each with the address that was asked for.
@@ -176,19 +177,6 @@ fn configured(config: &Config, demos: &mut Demos) -> Result<Vec<BackendConfig>, 
             Ok(demos.insert(demo).backends())
         }
     }
-}
-
-fn open_access_log(log: &LogConfig) -> Result<AccessLog, RunError> {
-    let open = || -> io::Result<AccessLog> {
-        let sink: Box<dyn Write + Send> = match &log.destination {
-            LogDestination::Stdout => Box::new(io::stdout()),
-            LogDestination::File(path) => Box::new(open_to_append(path)?),
-        };
-        AccessLog::start(sink, log.format)
-    };
-    open().map_err(|e| {
-        RunError::Wrong(format!("cannot write the access log {}: {e}", log.destination))
-    })
 }
 
 /// What a worker is told, without the access log.

@@ -13,7 +13,10 @@ mod support;
 mod tls;
 
 use std::{
+    fs,
     net::TcpListener as Listener,
+    os::unix::net::UnixListener,
+    process::Command,
     sync::{Arc, Barrier},
     thread,
     time::Duration,
@@ -396,6 +399,42 @@ fn a_port_that_is_asked_for_twice_is_told() {
 }
 
 #[test]
+fn an_access_log_that_could_not_be_written_is_told() {
+    let backend = Backend::named("ok");
+    let folder = Folder::new();
+    let path = |name: &str| folder.path(name).to_str().expect("a path in UTF-8").to_owned();
+    let _socket = UnixListener::bind(path("socket")).expect("a socket");
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().expect("mkfifo").success());
+    fs::write(path("there"), "one line\n").expect("a file");
+    let rows = [
+        ("there", "ok", "can be written", 0),
+        ("new", "ok", "can be written", 0),
+        (
+            "pipe",
+            "warn",
+            "is a pipe; see that somebody reads from it: the start fails otherwise",
+            0,
+        ),
+        ("socket", "fail", "cannot be written: it is a socket, not a file", 1),
+        ("", "fail", "cannot be written: it is a directory", 1),
+        ("no/where", "fail", "cannot be written: its folder is not there", 1),
+    ];
+    for (name, verdict, said, code) in rows {
+        let _row = row(name);
+        let log = path(name);
+        let outcome = doctor(&[&SHORT_REST[..], &["--access-log", &log, &*backend.url()]].concat());
+        assert_eq!(finding(&outcome, verdict, &log, "access-log"), said);
+        assert_eq!(outcome.code, Some(code), "{outcome:?}");
+        let checked = run(&["--check", "--access-log", &log, &backend.url()]);
+        assert_eq!(checked.code, Some(2 * code), "{checked:?}");
+        let why = said.strip_prefix("cannot be written: ").unwrap_or_default();
+        assert!(checked.stderr.contains(why), "{checked:?}");
+    }
+    assert_eq!(fs::read_to_string(path("there")).expect("a file"), "one line\n");
+    assert!(!folder.path("new").exists(), "nothing was made");
+}
+
+#[test]
 fn too_few_descriptors_are_told() {
     let backend = Backend::named("ok");
     let arguments = ["doctor", "--listen", "127.0.0.1:0", "--max-conns", "1000", "--pool-timeout"];
@@ -554,7 +593,7 @@ fn unix_sockets_are_looked_at_like_ports() {
     assert_eq!(folder.names(), ["b.sock"], "what was tried is gone");
 
     drop(UnixBackend::manual(&folder.path("stale.sock")));
-    std::fs::write(folder.path("file"), "no socket").expect("written");
+    fs::write(folder.path("file"), "no socket").expect("written");
     let roundel = Roundel::start(&["--listen", &folder.url("l.sock"), &url]);
     let (stale, gone) = (folder.url("stale.sock"), folder.url("gone.sock"));
     let (taken, alive, file) = (folder.url("l.sock"), backend.url(), folder.url("file"));

@@ -143,12 +143,16 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).custom_flags(libc::O_NONBLOCK);
-    let is_pipe = || path.metadata().is_ok_and(|found| found.file_type().is_fifo());
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) if is_pipe() => {
-            io::Error::new(error.kind(), "it is a pipe that nobody reads from")
-        }
-        _ => error,
+    let file = options.open(path).map_err(|error| {
+        let kind = path.metadata().ok().map(|found| found.file_type());
+        let text = match (error.raw_os_error(), kind) {
+            (Some(libc::ENXIO), Some(kind)) if kind.is_fifo() => {
+                "it is a pipe that nobody reads from"
+            }
+            (Some(libc::ENXIO), Some(kind)) if kind.is_socket() => "it is a socket, not a file",
+            _ => return error,
+        };
+        io::Error::new(error.kind(), text)
     })?;
     // SAFETY: only numbers are passed, and the descriptor is open.
     let result = unsafe {

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, SendError, Sender};
+use std::sync::mpsc::{self, Receiver, SendError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ const HAND_OVER_BYTES: usize = 16 * 1024;
 
 /// How many empty buffers are kept to be filled again.
 const SPARE_BUFFERS_COUNT_MAX: usize = 4;
+
+/// The most writers at a time: one that nobody takes anything from stays when its log is opened anew.
+const WRITERS_COUNT_MAX: usize = 8;
 
 /// How long the end of the process waits for the writer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -97,19 +100,33 @@ pub struct Record<'a> {
     pub request_id: &'a [u8],
 }
 
+/// Knows how many writers there are: each shares it for as long as it runs.
+#[derive(Clone, Default, Debug)]
+pub struct Writers(Arc<()>);
+
+/// Lines on their way to the writer.
+struct Batch {
+    octets: Vec<u8>,
+    lines: u64,
+}
+
 /// The loop's end of the writer.
 #[derive(Debug)]
 pub struct AccessLog {
     format: LogFormat,
     lines: Vec<u8>,
+    /// How many these are.
+    count: u64,
     /// Until then lines wait for others: some were handed over just now.
     quiet_until: Option<Instant>,
     dropped: u64,
-    full: Option<Sender<Vec<u8>>>,
+    full: Option<Sender<Batch>>,
     empty: Receiver<Vec<u8>>,
     finished: Receiver<()>,
     /// Octets that were handed over and are not written yet.
     waiting_bytes: Arc<AtomicUsize>,
+    /// How many lines these are.
+    waiting_lines: Arc<AtomicU64>,
     write_failures: Arc<AtomicU64>,
 }
 
@@ -117,37 +134,45 @@ impl AccessLog {
     /// Starts the writer, over what may block.
     ///
     /// # Errors
-    /// When there is no thread to be had.
-    pub fn start(mut sink: Box<dyn Write + Send>, format: LogFormat) -> io::Result<Self> {
+    /// When there is no thread to be had, or too many earlier writers have not come to their end.
+    pub fn start(
+        sink: Box<dyn Write + Send>,
+        format: LogFormat,
+        writers: &Writers,
+    ) -> io::Result<Self> {
+        if Arc::strong_count(&writers.0) > WRITERS_COUNT_MAX {
+            return Err(io::Error::other("nobody takes what earlier ones still have to write"));
+        }
         // Bounded by octets, in `flush`: a bound on buffers would be one on turns of the loop, and a
         // writer that sleeps for ten milliseconds would lose lines.
-        let (full, to_write) = mpsc::channel::<Vec<u8>>();
-        let (to_fill, empty) = mpsc::sync_channel::<Vec<u8>>(SPARE_BUFFERS_COUNT_MAX);
+        let (full, batches) = mpsc::channel();
+        let (to_fill, empty) = mpsc::sync_channel(SPARE_BUFFERS_COUNT_MAX);
         let (done, finished) = mpsc::channel();
         let write_failures = Arc::new(AtomicU64::new(0));
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
-        let failures = Arc::clone(&write_failures);
-        let waiting = Arc::clone(&waiting_bytes);
+        let waiting_lines = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            sink,
+            failures: Arc::clone(&write_failures),
+            waiting_bytes: Arc::clone(&waiting_bytes),
+            waiting_lines: Arc::clone(&waiting_lines),
+            _among: writers.clone(),
+        };
         thread::Builder::new().name("access-log".into()).spawn(move || {
-            for mut lines in to_write {
-                if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() {
-                    failures.fetch_add(count_lines(&lines), Ordering::Relaxed);
-                }
-                waiting.fetch_sub(lines.len(), Ordering::AcqRel);
-                lines.clear();
-                let _ = to_fill.try_send(lines);
-            }
+            writer.write(&batches, &to_fill);
             let _ = done.send(());
         })?;
         Ok(Self {
             format,
             lines: Vec::new(),
+            count: 0,
             quiet_until: None,
             dropped: 0,
             full: Some(full),
             empty,
             finished,
             waiting_bytes,
+            waiting_lines,
             write_failures,
         })
     }
@@ -165,6 +190,7 @@ impl AccessLog {
             return;
         }
         push_line(&mut self.lines, record, self.format);
+        self.count += 1;
     }
 
     /// A turn of the loop is over: hands the lines to the writer if there are many, or if it has been
@@ -195,11 +221,13 @@ impl AccessLog {
     fn hand_over(&mut self) {
         let Some(full) = &self.full else { return };
         let next = self.empty.try_recv().unwrap_or_default();
-        let lines = std::mem::replace(&mut self.lines, next);
-        self.waiting_bytes.fetch_add(lines.len(), Ordering::AcqRel);
-        if let Err(SendError(lines)) = full.send(lines) {
+        let octets = std::mem::replace(&mut self.lines, next);
+        let lines = std::mem::take(&mut self.count);
+        self.waiting_bytes.fetch_add(octets.len(), Ordering::AcqRel);
+        self.waiting_lines.fetch_add(lines, Ordering::AcqRel);
+        if let Err(SendError(batch)) = full.send(Batch { octets, lines }) {
             // The writer is gone; so are the lines.
-            self.dropped += count_lines(&lines);
+            self.dropped += batch.lines;
         }
     }
 
@@ -210,16 +238,46 @@ impl AccessLog {
 
     /// Writes what is left and says how many lines were lost; waits for the writer, but not for long.
     #[must_use]
-    pub fn close(mut self) -> u64 {
+    pub fn close(self) -> u64 {
+        self.close_within(CLOSE_TIMEOUT)
+    }
+
+    fn close_within(mut self, timeout: Duration) -> u64 {
         self.hand_over();
         self.full = None;
-        let _ = self.finished.recv_timeout(CLOSE_TIMEOUT);
-        self.take_lost()
+        let _ = self.finished.recv_timeout(timeout);
+        self.take_lost() + self.waiting_lines.load(Ordering::Acquire)
     }
 }
 
-fn count_lines(lines: &[u8]) -> u64 {
-    lines.iter().filter(|octet| **octet == b'\n').count() as u64
+/// The thread's end.
+struct Writer {
+    sink: Box<dyn Write + Send>,
+    failures: Arc<AtomicU64>,
+    waiting_bytes: Arc<AtomicUsize>,
+    waiting_lines: Arc<AtomicU64>,
+    _among: Writers,
+}
+
+impl Writer {
+    /// Writes until the loop's end is gone, and gives the buffers back empty.
+    fn write(mut self, batches: &Receiver<Batch>, to_fill: &SyncSender<Vec<u8>>) {
+        let mut fails = false;
+        for Batch { mut octets, lines } in batches {
+            let result = self.sink.write_all(&octets).and_then(|()| self.sink.flush());
+            if let Err(error) = &result {
+                self.failures.fetch_add(lines, Ordering::Relaxed);
+                if !fails {
+                    log::warn!("cannot write the access log: {error}");
+                }
+            }
+            fails = result.is_err();
+            self.waiting_bytes.fetch_sub(octets.len(), Ordering::AcqRel);
+            self.waiting_lines.fetch_sub(lines, Ordering::AcqRel);
+            octets.clear();
+            let _ = to_fill.try_send(octets);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +333,8 @@ mod tests {
     fn a_stalled_writer_costs_lines_not_time() {
         let (let_go, stalled) = mpsc::channel();
         let mut log =
-            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
+            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
+                .expect("a thread");
         let line_bytes = line(&Record::example()).len();
         let fitting = (WAITING_BYTES_MAX + COLLECTED_BYTES_MAX) / line_bytes;
         for _ in 0..fitting + 1000 {
@@ -293,12 +352,44 @@ mod tests {
     fn a_writer_that_naps_loses_nothing() {
         let (let_go, stalled) = mpsc::channel();
         let mut log =
-            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text).expect("a thread");
+            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
+                .expect("a thread");
         for _ in 0..10_000 {
             log.add(&Record::example());
             log.flush();
         }
         drop(let_go);
         assert_eq!(log.close(), 0);
+    }
+    #[test]
+    fn what_nobody_took_is_lost_in_the_end() {
+        let (_let_go, stalled) = mpsc::channel();
+        let mut log =
+            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
+                .expect("a thread");
+        for _ in 0..3 {
+            log.add(&Record::example());
+            log.flush();
+        }
+        log.add(&Record::example());
+        assert_eq!(log.close_within(Duration::ZERO), 4);
+    }
+
+    #[test]
+    fn writers_that_are_stuck_do_not_pile_up() {
+        let writers = Writers::default();
+        let mut stuck = Vec::new();
+        let mut start = || {
+            let (let_go, stalled) = mpsc::channel();
+            let mut log = AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &writers)?;
+            log.add(&Record::example());
+            log.flush();
+            stuck.push(let_go);
+            Ok::<(), io::Error>(())
+        };
+        for _ in 0..WRITERS_COUNT_MAX {
+            start().expect("a thread");
+        }
+        assert!(start().is_err());
     }
 }

@@ -104,6 +104,7 @@ pub fn examine(config: &Config, tell: &mut dyn FnMut(&Finding)) -> Result<(), Ru
     let configs = configured(config, &mut demos)?;
     let backends = secured(&configs, config.ca_pem.as_deref())?;
     machine::ports(config).iter().for_each(&mut *tell);
+    machine::access_log(config).iter().for_each(&mut *tell);
     machine::limits(config, descriptors).iter().for_each(&mut *tell);
     let patience = Patience::new(config);
     let all: Vec<(&BackendConfig, &Backend)> =

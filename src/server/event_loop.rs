@@ -261,7 +261,8 @@ impl EventLoop {
         if let Some(log) = self.worker.take_access_log() {
             self.lost_lines += log.close();
             if self.lost_lines > 0 {
-                log::warn!("{} lines of the access log were lost", self.lost_lines);
+                let lines = if self.lost_lines == 1 { "line" } else { "lines" };
+                log::warn!("{} {lines} of the access log lost", self.lost_lines);
             }
         }
     }
@@ -359,7 +360,8 @@ impl EventLoop {
         if self.lost_lines > 0 && now.instant >= self.complaint_due {
             self.complaint_due = now.instant + COMPLAINT_INTERVAL;
             let lost = std::mem::take(&mut self.lost_lines);
-            log::warn!("the access log does not keep up: {lost} lines are lost");
+            let lines = if lost == 1 { "line is" } else { "lines are" };
+            log::warn!("the access log does not keep up: {lost} {lines} lost");
         }
     }
 }

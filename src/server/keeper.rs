@@ -15,6 +15,7 @@ use mio::net::UnixStream;
 
 use super::backends::{self, Backend};
 use super::event_loop::{EventLoop, Told};
+use super::log_file;
 use super::secured::secured;
 use super::worker::Settings;
 use super::{
@@ -27,7 +28,7 @@ use crate::net::handover::hand_over;
 use crate::net::listener::Listener;
 use crate::net::notify::{Notice, notify};
 use crate::net::resolve::{Questions, SystemLookup};
-use crate::observe::access_log::AccessLog;
+use crate::observe::access_log::{AccessLog, Writers};
 
 /// Under which name a service manager passes the desk's socket.
 pub(super) const DESK_NAME: &str = "admin";
@@ -55,6 +56,7 @@ pub(super) struct Keeper<'a> {
     config: Config,
     read_again: &'a mut ReadAgain<'a>,
     demos: Demos,
+    writers: Writers,
     wanted: Option<Wanted>,
     successor: Option<Successor>,
     /// The program as it was called when it started: by now there may be another one of that name.
@@ -83,10 +85,19 @@ impl<'a> Keeper<'a> {
     pub(super) fn new(
         config: &Config,
         demos: Demos,
+        writers: Writers,
         program: Option<PathBuf>,
         read_again: &'a mut ReadAgain<'a>,
     ) -> Self {
-        Self { config: config.clone(), read_again, demos, wanted: None, successor: None, program }
+        Self {
+            config: config.clone(),
+            read_again,
+            demos,
+            writers,
+            wanted: None,
+            successor: None,
+            program,
+        }
     }
 
     /// Lets the loop turn until all is over.
@@ -167,7 +178,7 @@ impl<'a> Keeper<'a> {
         };
         let access_log = match &config.access_log {
             Some(log) if self.config.access_log.as_ref() != Some(log) => {
-                Some(super::open_access_log(log)?)
+                Some(log_file::open(log, &self.writers)?)
             }
             Some(_) | None => None,
         };
@@ -255,7 +266,7 @@ impl<'a> Keeper<'a> {
             log::info!("there is no log file to open anew");
             return;
         };
-        match super::open_access_log(config) {
+        match log_file::open(config, &self.writers) {
             Ok(log) => {
                 event_loop.set_access_log(Some(log));
                 log::info!("opened the access log {} anew", config.destination);

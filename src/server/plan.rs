@@ -6,10 +6,10 @@
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 
 use super::demo::DEMO_BACKENDS_COUNT;
 use super::descriptors::{DESCRIPTORS_RESERVED, clients_possible, pipes_max};
+use super::log_file::{Prospect, cannot_write, prospect};
 use super::secured::secured;
 use super::{RunError, descriptors_possible};
 use crate::config::backend_url::Identity;
@@ -35,9 +35,11 @@ pub fn plan(config: &Config) -> Result<String, RunError> {
         Backends::Demo => &[],
     };
     secured(backends, config.ca_pem.as_deref())?;
-    if let Some(LogDestination::File(path)) = config.access_log.as_ref().map(|log| &log.destination)
+    if let Some(log) = &config.access_log
+        && let LogDestination::File(path) = &log.destination
+        && let Prospect::Bad(why) = prospect(path)
     {
-        check_folder(path)?;
+        return Err(cannot_write(&log.destination, &why));
     }
     let mut lines = vec!["listeners".to_owned()];
     lines.extend(config.listen.iter().map(|address| format!("  {}", address.url())));
@@ -212,17 +214,6 @@ fn available_memory() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
-}
-
-/// Whether a file could be there.
-fn check_folder(path: &Path) -> Result<(), RunError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let is_there = folder.unwrap_or(Path::new(".")).is_dir() && !path.is_dir();
-    if is_there {
-        return Ok(());
-    }
-    let path = path.display();
-    Err(RunError::Wrong(format!("cannot write the access log {path}: there can be no such file")))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What this machine has to offer: ports, descriptors, and room for connections that come at once.
+//! What this machine has to offer: ports, descriptors, room for connections that come at once, and a place
+//! for the access log.
 //!
 //! Ports are tried as the start would take them, and given back before anything else is looked at.
 //! Who holds one is read from `/proc`, where there is one. Knows nothing of backends.
@@ -10,9 +11,10 @@ use std::path::Path;
 
 use super::{Finding, Verdict};
 use crate::config::limits::BACKLOG_MAX;
-use crate::config::{Address, Config, SocketPath};
+use crate::config::{Address, Config, LogDestination, SocketPath};
 use crate::net::listener::{Listener, listen};
 use crate::server::descriptors::{DESCRIPTORS_RESERVED, UPSTREAMS_RESERVED_MAX, clients_possible};
+use crate::server::log_file::{Prospect, prospect};
 use crate::server::who_listens;
 
 /// Fewer descriptors than this are a default that nobody has raised.
@@ -60,6 +62,19 @@ fn port(address: &Address, check: &'static str, held: &mut Vec<Held>) -> Finding
             .advise("name one that is; 0.0.0.0 and [::] stand for all"),
         _ => fail(&format!("cannot be listened on: {error}")),
     }
+}
+
+/// Whether the access log could be written, where it goes to a file.
+pub(super) fn access_log(config: &Config) -> Option<Finding> {
+    let LogDestination::File(path) = &config.access_log.as_ref()?.destination else { return None };
+    let subject = path.display().to_string();
+    let finding = |verdict, text: &str| Finding::new(verdict, &subject, "access-log", text);
+    Some(match prospect(path) {
+        Prospect::Good => finding(Verdict::Ok, "can be written"),
+        Prospect::Pipe => finding(Verdict::Warn, "is a pipe")
+            .advise("see that somebody reads from it: the start fails otherwise"),
+        Prospect::Bad(why) => finding(Verdict::Fail, &format!("cannot be written: {why}")),
+    })
 }
 
 /// Whether one of two addresses leaves no room for the other.
