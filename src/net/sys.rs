@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -116,6 +116,13 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
+/// Whether an error says that there is nothing to be opened: a pipe that nobody reads from, a socket, a device
+/// that is away.
+#[must_use]
+pub fn is_no_file(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
+}
+
 /// How many octets that were written to a socket the peer's system has not confirmed yet; `None` where
 /// the system does not tell.
 #[must_use]
@@ -139,21 +146,11 @@ pub fn unconfirmed_bytes(socket: RawFd) -> Option<usize> {
 /// only if somebody reads from it: to wait for that could be to wait for long. Writing does wait.
 ///
 /// # Errors
-/// When it cannot be opened or made.
+/// When it cannot be opened or made; [`is_no_file`] tells what can be no file at all.
 pub fn open_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true).custom_flags(libc::O_NONBLOCK);
-    let file = options.open(path).map_err(|error| {
-        let kind = path.metadata().ok().map(|found| found.file_type());
-        let text = match (error.raw_os_error(), kind) {
-            (Some(libc::ENXIO), Some(kind)) if kind.is_fifo() => {
-                "it is a pipe that nobody reads from"
-            }
-            (Some(libc::ENXIO), Some(kind)) if kind.is_socket() => "it is a socket, not a file",
-            _ => return error,
-        };
-        io::Error::new(error.kind(), text)
-    })?;
+    let file = options.open(path)?;
     // SAFETY: only numbers are passed, and the descriptor is open.
     let result = unsafe {
         let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);

@@ -329,18 +329,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_stalled_writer_costs_lines_not_time() {
+    /// A log that nobody takes anything from until it is let go.
+    fn stalled(writers: &Writers) -> io::Result<(Sender<()>, AccessLog)> {
         let (let_go, stalled) = mpsc::channel();
-        let mut log =
-            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
-                .expect("a thread");
-        let line_bytes = line(&Record::example()).len();
-        let fitting = (WAITING_BYTES_MAX + COLLECTED_BYTES_MAX) / line_bytes;
-        for _ in 0..fitting + 1000 {
+        let log = AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, writers)?;
+        Ok((let_go, log))
+    }
+
+    fn hand_in(log: &mut AccessLog, lines: usize) {
+        for _ in 0..lines {
             log.add(&Record::example());
             log.flush();
         }
+    }
+
+    #[test]
+    fn a_stalled_writer_costs_lines_not_time() {
+        let (let_go, mut log) = stalled(&Writers::default()).expect("a thread");
+        let line_bytes = line(&Record::example()).len();
+        let fitting = (WAITING_BYTES_MAX + COLLECTED_BYTES_MAX) / line_bytes;
+        hand_in(&mut log, fitting + 1000);
         let lost = log.take_lost();
         assert!((990..=1010).contains(&lost), "{lost}");
         assert_eq!(log.take_lost(), 0, "told once");
@@ -350,27 +358,16 @@ mod tests {
 
     #[test]
     fn a_writer_that_naps_loses_nothing() {
-        let (let_go, stalled) = mpsc::channel();
-        let mut log =
-            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
-                .expect("a thread");
-        for _ in 0..10_000 {
-            log.add(&Record::example());
-            log.flush();
-        }
+        let (let_go, mut log) = stalled(&Writers::default()).expect("a thread");
+        hand_in(&mut log, 10_000);
         drop(let_go);
         assert_eq!(log.close(), 0);
     }
+
     #[test]
     fn what_nobody_took_is_lost_in_the_end() {
-        let (_let_go, stalled) = mpsc::channel();
-        let mut log =
-            AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &Writers::default())
-                .expect("a thread");
-        for _ in 0..3 {
-            log.add(&Record::example());
-            log.flush();
-        }
+        let (_let_go, mut log) = stalled(&Writers::default()).expect("a thread");
+        hand_in(&mut log, 3);
         log.add(&Record::example());
         assert_eq!(log.close_within(Duration::ZERO), 4);
     }
@@ -379,17 +376,11 @@ mod tests {
     fn writers_that_are_stuck_do_not_pile_up() {
         let writers = Writers::default();
         let mut stuck = Vec::new();
-        let mut start = || {
-            let (let_go, stalled) = mpsc::channel();
-            let mut log = AccessLog::start(Box::new(Stalled(stalled)), LogFormat::Text, &writers)?;
-            log.add(&Record::example());
-            log.flush();
-            stuck.push(let_go);
-            Ok::<(), io::Error>(())
-        };
         for _ in 0..WRITERS_COUNT_MAX {
-            start().expect("a thread");
+            let (let_go, mut log) = stalled(&writers).expect("a thread");
+            hand_in(&mut log, 1);
+            stuck.push(let_go);
         }
-        assert!(start().is_err());
+        assert!(stalled(&writers).is_err());
     }
 }

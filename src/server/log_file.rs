@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::RunError;
 use crate::config::{LogConfig, LogDestination};
-use crate::net::sys::open_to_append;
+use crate::net::sys::{is_no_file, open_to_append};
 use crate::observe::access_log::{AccessLog, Writers};
 
 /// Opens the destination and starts its writer.
@@ -19,11 +19,22 @@ pub(super) fn open(log: &LogConfig, writers: &Writers) -> Result<AccessLog, RunE
     let open = || -> io::Result<AccessLog> {
         let sink: Box<dyn Write + Send> = match &log.destination {
             LogDestination::Stdout => Box::new(io::stdout()),
-            LogDestination::File(path) => Box::new(open_to_append(path)?),
+            LogDestination::File(path) => Box::new(open_to_append(path).map_err(explained(path))?),
         };
         AccessLog::start(sink, log.format, writers)
     };
     open().map_err(|e| cannot_write(&log.destination, &e.to_string()))
+}
+
+/// An error in words, where the system's own say little.
+fn explained(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    |error| match prospect(path) {
+        Prospect::Pipe if is_no_file(&error) => {
+            io::Error::other("it is a pipe that nobody reads from")
+        }
+        Prospect::Bad(why) if is_no_file(&error) => io::Error::other(why),
+        Prospect::Good | Prospect::Pipe | Prospect::Bad(_) => error,
+    }
 }
 
 /// What keeps us from writing there.
